@@ -1,0 +1,4 @@
+// Command dtc is the transaction coordinator's binary.
+package main
+
+func main() {}

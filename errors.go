@@ -1,0 +1,114 @@
+package dtc
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Errors that callers branch on, with errors.Is.
+var (
+	// ErrRolledBack: the transaction was rolled back, nothing happened anywhere.
+	// The error is a [*RollbackError].
+	ErrRolledBack = errors.New("dtc: transaction rolled back")
+	// ErrInDoubt: this process cannot know how the transaction ended, because
+	// its log failed under the decision. Ask again by id after the next Open.
+	ErrInDoubt = errors.New("dtc: outcome not known, ask again by transaction id")
+	// ErrTxConflict: the transaction id is another request's. Nothing was begun.
+	ErrTxConflict = errors.New("dtc: transaction id belongs to another request")
+	// ErrUnknownTx: no transaction of that id is running or remembered. It may
+	// have been forgotten; it is never a way to say "rolled back".
+	ErrUnknownTx = errors.New("dtc: unknown transaction")
+	// ErrClosed: the coordinator is closed or closing. Nothing was begun.
+	ErrClosed = errors.New("dtc: coordinator closed")
+	// ErrFull: too many transactions are in flight. Nothing was begun; try again
+	// later.
+	ErrFull = errors.New("dtc: too many transactions in flight")
+	// ErrLogFailed: the log failed earlier and takes nothing more. Nothing was
+	// begun. Close the coordinator and open it again: the next open reads the
+	// truth from the disk.
+	ErrLogFailed = errors.New("dtc: the log has failed, open it again")
+	// ErrBadRequest: the arguments are wrong, and the message says how. Nothing
+	// was begun.
+	ErrBadRequest = errors.New("dtc: bad request")
+)
+
+// Errors that participants return.
+var (
+	// ErrNoAnswer marks an error of Prepare that is no vote: the call is retried
+	// until the prepare timeout. Made by [NoAnswer].
+	ErrNoAnswer = errors.New("dtc: no answer")
+	// ErrUnknownBranch is returned by Commit or Rollback when the participant
+	// does not know the branch and cannot tell whether it is finished. It is
+	// never taken for an acknowledgement: the call is retried and the branch is
+	// shown.
+	ErrUnknownBranch = errors.New("dtc: participant does not know the branch")
+)
+
+// NoAnswer wraps err so that Prepare's caller retries instead of aborting.
+// NoAnswer(nil) is [ErrNoAnswer].
+func NoAnswer(err error) error {
+	if err == nil {
+		return ErrNoAnswer
+	}
+	return &noAnswerError{err}
+}
+
+type noAnswerError struct{ err error }
+
+func (e *noAnswerError) Error() string        { return "no answer: " + e.err.Error() }
+func (e *noAnswerError) Unwrap() error        { return e.err }
+func (e *noAnswerError) Is(target error) bool { return target == ErrNoAnswer }
+
+// FinishedError is returned by Commit or Rollback when the branch was already
+// finished the other way: Outcome is [Committed] or [RolledBack], whatever
+// really happened. The transaction becomes heuristic and is kept until an
+// operator resolves the branch.
+type FinishedError struct{ Outcome Outcome }
+
+func (e *FinishedError) Error() string {
+	return "dtc: branch was already " + strings.ReplaceAll(e.Outcome.String(), "_", " ")
+}
+
+// RollbackError says why a transaction was rolled back. errors.Is(err,
+// [ErrRolledBack]) holds, and it unwraps to the participant's own error if there
+// was one.
+type RollbackError struct {
+	TxID   TxID
+	Reason Reason
+	// Err is the participant's error, or the caller's context error; nil if the
+	// outcome was remembered or read from the log.
+	Err error
+}
+
+func (e *RollbackError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "dtc: transaction %s rolled back: %s", e.TxID, e.Reason.Code)
+	if e.Reason.Participant != "" {
+		fmt.Fprintf(&b, " by %s", e.Reason.Participant)
+	}
+	if e.Reason.Message != "" {
+		b.WriteString(": " + e.Reason.Message)
+	}
+	return b.String()
+}
+
+// Is reports whether target is [ErrRolledBack].
+func (e *RollbackError) Is(target error) bool { return target == ErrRolledBack }
+
+// Unwrap returns Err.
+func (e *RollbackError) Unwrap() error { return e.Err }
+
+// HeuristicError says that the named participants finished their branch against
+// the decision, by themselves or because an operator said so. The transaction is
+// neither committed everywhere nor rolled back everywhere.
+type HeuristicError struct {
+	TxID         TxID
+	Decision     Outcome
+	Participants []string
+}
+
+func (e *HeuristicError) Error() string {
+	return fmt.Sprintf("dtc: transaction %s: decided %s, but finished otherwise at %s",
+		e.TxID, e.Decision, strings.Join(e.Participants, ", "))
+}

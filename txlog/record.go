@@ -1,0 +1,135 @@
+package txlog
+
+import (
+	"fmt"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+)
+
+// Ref names a transaction within its log.
+type Ref struct {
+	Incarnation uint32 // the number of the incarnation that began it
+	Seq         uint64
+}
+
+// String returns "<incarnation>.<sequence>".
+func (r Ref) String() string { return fmt.Sprintf("%d.%d", r.Incarnation, r.Seq) }
+
+// Record is one entry of a log: a pointer to one of the record types of this
+// package.
+type Record interface {
+	// Kind returns the record's kind, which is also its first byte on disk.
+	Kind() Kind
+}
+
+// Kind tells record types apart. The numbers are part of the format and are
+// never used again for something else.
+type Kind uint8
+
+// The kinds of records.
+const (
+	KindIncarnation Kind = 1
+	KindBlock       Kind = 2
+	KindPrepare     Kind = 3
+	KindCommit      Kind = 4
+	KindAbort       Kind = 5
+	KindEnd         Kind = 6
+	KindResolution  Kind = 7
+)
+
+var kindNames = [...]string{
+	1: "incarnation", 2: "block", 3: "prepare", 4: "commit", 5: "abort",
+	6: "end", 7: "resolution",
+}
+
+// String returns the kind's name in lower case, as `dtc log dump` prints it.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Incarnation is forced at every opening, before the first XID of it is used. It
+// reserves the sequences 1 to Through.
+type Incarnation struct {
+	Incarnation protocol.Incarnation
+	Through     uint64
+}
+
+// Block reserves the sequences up to Through for the current incarnation. None
+// of them is used before the record is durable.
+type Block struct {
+	Incarnation uint32
+	Through     uint64
+}
+
+// Prepare says that prepares are about to leave, and to whom. It is appended
+// before the first one does, and forced if a branch is plain.
+type Prepare struct {
+	Ref  Ref
+	TxID string
+	// Fingerprint decides whether a repeated TxID is the same request. It is
+	// zero for a transaction grown by code, where a repeated id joins by id
+	// alone.
+	Fingerprint [16]byte
+	Branches    []Branch
+}
+
+// Branch is one participant's part of a transaction.
+type Branch struct {
+	Participant string
+	// Plain says that the participant could not list what it holds in doubt
+	// when the transaction began: only the log knows of this branch.
+	Plain bool
+}
+
+// Commit is the decision to commit, with the votes it rests on, one for each
+// branch of the prepare record and in its order. It is always forced.
+type Commit struct {
+	Ref   Ref
+	Votes []protocol.Vote
+}
+
+// Abort is the decision to roll back. It is never forced.
+type Abort struct {
+	Ref    Ref
+	Reason protocol.Reason
+}
+
+// End says that every branch is finished. It is never forced: a lost end makes
+// recovery finish the branches again, which changes nothing.
+type End struct {
+	Ref     Ref
+	Outcome protocol.Outcome
+}
+
+// Resolution is an operator's statement of how one branch ended. It is always
+// forced.
+type Resolution struct {
+	Ref         Ref
+	Participant string
+	Outcome     protocol.Outcome // Committed or RolledBack
+	Reason      string
+}
+
+// Kind implements [Record].
+func (*Incarnation) Kind() Kind { return KindIncarnation }
+
+// Kind implements [Record].
+func (*Block) Kind() Kind { return KindBlock }
+
+// Kind implements [Record].
+func (*Prepare) Kind() Kind { return KindPrepare }
+
+// Kind implements [Record].
+func (*Commit) Kind() Kind { return KindCommit }
+
+// Kind implements [Record].
+func (*Abort) Kind() Kind { return KindAbort }
+
+// Kind implements [Record].
+func (*End) Kind() Kind { return KindEnd }
+
+// Kind implements [Record].
+func (*Resolution) Kind() Kind { return KindResolution }
