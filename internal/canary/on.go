@@ -1,0 +1,10 @@
+//go:build canary
+
+package canary
+
+// Active is the planted bug that is switched on, or None. Only tests set it, and
+// only while nothing else runs.
+var Active Bug
+
+// On reports whether b is the active bug.
+func On(b Bug) bool { return b == Active }

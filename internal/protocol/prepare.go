@@ -1,0 +1,138 @@
+package protocol
+
+// voted takes a vote. The first definitive vote of a branch is its vote; a
+// second, different one breaks the participant's promise.
+func (t *Tx) voted(dst []Effect, ev Voted) []Effect {
+	b := &t.branches[ev.Branch]
+	stray := !b.preparing // late, or delivered twice
+	if !stray && ev.Vote != VoteCommit && !ev.Failed {
+		b.open-- // this attempt, at least, left nothing behind
+	}
+	t.prepareReturned(b)
+	if b.voted && b.vote != ev.Vote && !b.refused {
+		return t.contradicted(dst, ev)
+	}
+	if !b.voted {
+		b.voted, b.vote = true, ev.Vote
+		if t.state == Preparing {
+			b.state = voteState[ev.Vote]
+		}
+	}
+	switch t.state {
+	case Preparing:
+		if ev.Vote == VoteAbort {
+			why := ReasonVoteAbort
+			if ev.Failed {
+				why = ReasonParticipantError
+			}
+			return t.abort(dst, why, ev.Branch)
+		}
+		if t.allVoted() {
+			return t.decide(dst)
+		}
+	case Committing, RollingBack:
+		return t.end(t.finish(dst, ev.Branch))
+	case Active, Logging, Deciding, Ended, Doubtful:
+	}
+	return dst
+}
+
+var voteState = [...]BranchState{
+	VoteAbort: BranchAborted, VoteCommit: BranchPrepared, VoteReadOnly: BranchReadOnly,
+}
+
+func (t *Tx) allVoted() bool {
+	for i := range t.branches {
+		if !t.branches[i].voted {
+			return false
+		}
+	}
+	return true
+}
+
+// contradicted: a participant voted twice and differently. It cannot be trusted
+// with "I hold nothing" any more, so an abort rolls it back. A decision stands.
+// (Once a rollback was sent, differing votes are what one must expect: a late
+// prepare is refused, and old answers may overtake each other.)
+func (t *Tx) contradicted(dst []Effect, ev Voted) []Effect {
+	b := &t.branches[ev.Branch]
+	b.quarantine, b.touched = true, true
+	dst = append(dst, Hazard{ev.Branch})
+	switch t.state {
+	case Preparing:
+		return t.abort(dst, ReasonParticipantError, ev.Branch)
+	case RollingBack:
+		b.done = false // no rollback was sent, and it may hold something after all
+		return t.end(t.finish(dst, ev.Branch))
+	case Committing:
+		return t.end(t.finish(dst, ev.Branch))
+	case Active, Logging, Deciding, Ended, Doubtful:
+	}
+	return dst
+}
+
+// prepareReturned notes that the prepare call of a branch is over. If a rollback
+// went out beside it, that one may have come too early.
+func (t *Tx) prepareReturned(b *branch) {
+	if b.preparing && b.told {
+		b.told, b.again = false, true
+	}
+	b.preparing, b.hung = false, false
+}
+
+func (t *Tx) noAnswer(dst []Effect, ev NoAnswer) []Effect {
+	b := &t.branches[ev.Branch]
+	if ev.Verb != Prepare {
+		return t.unfinished(dst, ev.Branch)
+	}
+	if !b.preparing {
+		return dst
+	}
+	t.prepareReturned(b)
+	b.reached = b.reached || ev.Reached
+	switch t.state {
+	case Preparing:
+		if b.voted {
+			return dst // a late answer to an earlier attempt was its vote
+		}
+		b.waiting = true
+		return append(dst, Retry{ev.Branch})
+	case Committing, RollingBack:
+		return t.end(t.finish(dst, ev.Branch))
+	case Active, Logging, Deciding, Ended, Doubtful:
+	}
+	return dst
+}
+
+// hung: the prepare call does not return, though its context ended. The rollback
+// must not wait for it for ever.
+func (t *Tx) hung(dst []Effect, i int) []Effect {
+	b := &t.branches[i]
+	if !b.preparing {
+		return dst
+	}
+	b.hung = true
+	if t.state == RollingBack {
+		return t.finish(dst, i)
+	}
+	return dst
+}
+
+func (t *Tx) retryDue(dst []Effect, i int) []Effect {
+	b := &t.branches[i]
+	if !b.waiting {
+		return dst
+	}
+	b.waiting = false
+	switch t.state {
+	case Preparing:
+		if b.voted || b.preparing {
+			return dst
+		}
+		return t.sendPrepare(dst, i)
+	case Committing, RollingBack:
+		return t.end(t.finish(dst, i))
+	case Active, Logging, Deciding, Ended, Doubtful:
+	}
+	return dst
+}

@@ -1,0 +1,249 @@
+package protocol
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestScripts runs testdata/*.txt. A script is lines: what happens to the
+// transaction, and behind ">" what the machine must do about it, in order and
+// nothing else. See testdata/README.md for the words.
+func TestScripts(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.txt")
+	if len(files) < 20 {
+		t.Fatalf("%d scripts found, want all of them", len(files))
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			runScript(t, file)
+		})
+	}
+}
+
+type script struct {
+	tx    *Tx
+	names []string
+}
+
+func runScript(t *testing.T, file string) {
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := &script{tx: New()}
+	var got []string
+	lines := bufio.NewScanner(f)
+	for n := 1; lines.Scan(); n++ {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		line = strings.TrimSpace(line)
+		want, isEffect := strings.CutPrefix(line, "> ")
+		switch {
+		case line == "":
+		case isEffect && len(got) == 0:
+			t.Fatalf("%s:%d: want %q, but the machine asks for nothing more", file, n, want)
+		case isEffect && got[0] != want:
+			t.Fatalf("%s:%d: want %q, but the machine asks for %q", file, n, want, got[0])
+		case isEffect:
+			got = got[1:]
+		case len(got) > 0:
+			t.Fatalf("%s:%d: before %q the machine also asks for %q", file, n, line, got)
+		default:
+			if got, err = s.do(strings.Fields(line)); err != nil {
+				t.Fatalf("%s:%d: %v", file, n, err)
+			}
+		}
+	}
+	if len(got) > 0 {
+		t.Fatalf("%s: at the end the machine also asks for %q", file, got)
+	}
+}
+
+func (s *script) branch(name string) (int, error) {
+	for i, n := range s.names {
+		if n == name {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("no branch %q", name)
+}
+
+func (s *script) do(w []string) ([]string, error) {
+	rest := func(i int) string { return strings.Join(w[min(i, len(w)):], " ") }
+	switch w[0] {
+	case "with", "plain", "working": // with inventory; plain ledger; working orders
+		for _, n := range w[1:] {
+			s.names = append(s.names, n)
+			s.tx.Enlist(w[0] == "plain", w[0] == "working")
+		}
+		return nil, nil
+	case "state", "outcome", "branch", "why":
+		return nil, s.check(w)
+	case "recover":
+		return s.recover(w[1:])
+	}
+	ev, err := s.event(w, rest)
+	if err != nil {
+		return nil, err
+	}
+	return s.words(s.tx.Step(nil, ev)), nil
+}
+
+func (s *script) check(w []string) error {
+	var got string
+	switch w[0] {
+	case "state":
+		got = s.tx.State().String()
+	case "outcome":
+		got = s.tx.Outcome().String()
+	case "why":
+		code, whose := s.tx.Why()
+		got = code.String()
+		if whose >= 0 {
+			got += " " + s.names[whose]
+		}
+	case "branch":
+		i, err := s.branch(w[1])
+		if err != nil {
+			return err
+		}
+		got = s.tx.Branch(i).String()
+		w = w[1:]
+	}
+	if want := strings.Join(w[1:], " "); got != want {
+		return fmt.Errorf("%s is %q, want %q", w[0], got, want)
+	}
+	return nil
+}
+
+// recover replaces the machine by the one that the log gives:
+//
+//	recover inventory ledger            (no decision in the log)
+//	recover inventory=vote_commit …     (a decision to commit, with votes)
+//	recover rolled_back inventory …     (an abort record)
+func (s *script) recover(w []string) ([]string, error) {
+	f := Found{}
+	s.names = nil
+	for _, word := range w {
+		name, value, voted := strings.Cut(word, "=")
+		if name == "rolled_back" {
+			f.Decision, f.Why = RolledBack, ReasonVoteAbort
+			continue
+		}
+		s.names = append(s.names, name)
+		f.Plain = append(f.Plain, false)
+		f.Resolved = append(f.Resolved, OutcomeUnknown)
+		if voted {
+			f.Decision = Committed
+			vote, stated, _ := strings.Cut(value, "/")
+			f.Votes = append(f.Votes, parseVote(vote))
+			if stated != "" {
+				f.Resolved[len(f.Resolved)-1] = parseOutcome(stated)
+			}
+		}
+	}
+	s.tx = Recover(f)
+	return s.words(s.tx.Step(nil, Recovered{})), nil
+}
+
+func parseVote(s string) Vote {
+	for v := VoteAbort; v <= VoteReadOnly; v++ {
+		if v.String() == s {
+			return v
+		}
+	}
+	panic("no vote " + s)
+}
+
+func parseOutcome(s string) Outcome {
+	if s == "committed" {
+		return Committed
+	}
+	return RolledBack
+}
+
+func (s *script) event(w []string, rest func(int) string) (Event, error) {
+	i := 0
+	var err error
+	if len(w) > 1 && w[0] != "cancelled" {
+		if i, err = s.branch(w[1]); err != nil {
+			return nil, err
+		}
+	}
+	switch w[0] {
+	case "begun":
+		return Begun{}, nil
+	case "synced":
+		return Synced{}, nil
+	case "refused":
+		return Refused{}, nil
+	case "log-failed":
+		return LogFailed{}, nil
+	case "voted": // voted inventory vote_abort [failed]
+		return Voted{Branch: i, Vote: parseVote(w[2]), Failed: rest(3) == "failed"}, nil
+	case "no-answer": // no-answer inventory prepare [reached]
+		verb := map[string]Verb{"prepare": Prepare, "commit": Commit, "rollback": Rollback}[w[2]]
+		return NoAnswer{Branch: i, Verb: verb, Reached: rest(3) == "reached"}, nil
+	case "acked":
+		return Acked{i}, nil
+	case "unknown":
+		return Unknown{i}, nil
+	case "finished-otherwise":
+		return FinishedOtherwise{i, parseOutcome(w[2])}, nil
+	case "hung":
+		return Hung{i}, nil
+	case "retry-due":
+		return RetryDue{i}, nil
+	case "timed-out":
+		return TimedOut{}, nil
+	case "cancelled":
+		return Cancelled{ReasonCancelled}, nil
+	case "resolved":
+		return Resolved{i, parseOutcome(w[2])}, nil
+	}
+	return nil, fmt.Errorf("no event %q", w[0])
+}
+
+func (s *script) words(effects []Effect) (words []string) {
+	for _, e := range effects {
+		words = append(words, s.word(e))
+	}
+	return words
+}
+
+func (s *script) word(e Effect) string {
+	switch e := e.(type) {
+	case AppendPrepare:
+		if e.Force {
+			return "force prepare"
+		}
+		return "append prepare"
+	case ForceCommit:
+		return "force commit"
+	case AppendAbort:
+		return "append abort"
+	case AppendEnd:
+		return "append end"
+	case SendPrepare:
+		return "send prepare " + s.names[e.Branch]
+	case SendCommit:
+		return "send commit " + s.names[e.Branch]
+	case SendRollback:
+		return "send rollback " + s.names[e.Branch]
+	case Retry:
+		return "retry " + s.names[e.Branch]
+	case Tell:
+		return "tell " + e.Outcome.String()
+	case Refuse:
+		return "refuse"
+	case Hazard:
+		return "hazard " + s.names[e.Branch]
+	case Forget:
+		return "forget"
+	}
+	return fmt.Sprintf("%T", e)
+}

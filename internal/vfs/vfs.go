@@ -1,0 +1,78 @@
+// Package vfs is the seam between the decision log and the disk: the few file
+// operations that the log needs, each with its promise about power loss. [OS] is
+// the real thing; [Mem] is a disk that a test can crash, fill up and break.
+//
+// Two rules of real disks shape the interface. What was written is durable only
+// after Sync, and until then any part of it may reach the disk in any order. A
+// name that was created, renamed or removed is durable only after SyncDir.
+package vfs
+
+import (
+	"fmt"
+	"io"
+)
+
+// FS is a file system. Its methods may be called concurrently.
+type FS interface {
+	// MkdirAll creates dir and its missing parents with mode 0700, and makes
+	// what it created durable.
+	MkdirAll(dir string) error
+
+	// Create creates a file with mode 0600 for reading and writing. It fails if
+	// the name exists.
+	Create(path string) (File, error)
+
+	// Open opens a file for reading.
+	Open(path string) (File, error)
+
+	// ReadDir returns the names in dir, sorted.
+	ReadDir(dir string) ([]string, error)
+
+	Remove(path string) error
+	Rename(from, to string) error
+
+	// Truncate cuts a file to size bytes. Durable with the file's next Sync.
+	Truncate(path string, size int64) error
+
+	// SyncDir makes the names in dir durable.
+	SyncDir(dir string) error
+
+	// Lock takes the exclusive lock that path stands for, creating the file and
+	// writing this process's id into it. It never waits: if somebody holds the
+	// lock the error is a [*LockedError]. The lock ends with Close or with the
+	// process.
+	Lock(path string) (io.Closer, error)
+}
+
+// File is an open file.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+
+	// Sync makes the file's bytes and its size durable. After it failed once,
+	// nothing is known about the file's unsynced part, and a second Sync that
+	// succeeds proves nothing: the kernel may have dropped the data.
+	Sync() error
+
+	// Size returns the file's length in bytes.
+	Size() (int64, error)
+
+	// Preallocate gives an empty file its size, filled with zeros, and makes the
+	// size durable, so that later writes within it change no metadata.
+	Preallocate(size int64) error
+}
+
+// LockedError says that another process holds a lock.
+type LockedError struct {
+	Path string
+	PID  int // the holder, or 0 if it cannot be told
+}
+
+// Error implements error.
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("%s is locked by another process", e.Path)
+	}
+	return fmt.Sprintf("%s is locked by process %d", e.Path, e.PID)
+}
