@@ -41,8 +41,8 @@
 //     unless Force is set.
 //  4. Answer ForceCommit, and AppendPrepare with Force, with exactly one of
 //     [Synced], [Refused] and [LogFailed].
-//  5. Answer every Send with exactly one of [Voted], [NoAnswer], [Acked],
-//     [Unknown], [FinishedOtherway] for that branch and verb, when the call has
+//  5. Answer every Send with exactly one of [Voted], [Withdrawn],
+//     [NoAnswer], [Acked], [Unknown] and [FinishedOtherwise] for that branch and verb, when the call has
 //     returned and not before; report [Hung] when a prepare call is still out a
 //     grace after its deadline.
 //  6. Answer [Retry] with [RetryDue] after a back-off, or earlier on evidence

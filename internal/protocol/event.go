@@ -26,10 +26,16 @@ type (
 	Voted struct {
 		Branch int
 		Vote   Vote
-		// Failed says that the vote is abort because the participant failed
-		// rather than refused: it may hold something after all.
-		Failed bool
+		// Unsure says that the vote is abort because of an error: the
+		// participant may hold something all the same.
+		Unsure bool
+		// Broken says that it votes abort because it broke the protocol or
+		// panicked rather than refused.
+		Broken bool
 	}
+
+	// Withdrawn says that a prepare call that was asked for never left.
+	Withdrawn struct{ Branch int }
 
 	// NoAnswer says that a call returned and its answer tells nothing: the
 	// connection was lost, the attempt's deadline passed, the answer was garbage.
@@ -85,6 +91,7 @@ func (Synced) event()            {}
 func (Refused) event()           {}
 func (LogFailed) event()         {}
 func (Voted) event()             {}
+func (Withdrawn) event()         {}
 func (NoAnswer) event()          {}
 func (Acked) event()             {}
 func (Unknown) event()           {}

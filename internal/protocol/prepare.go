@@ -5,7 +5,7 @@ package protocol
 func (t *Tx) voted(dst []Effect, ev Voted) []Effect {
 	b := &t.branches[ev.Branch]
 	stray := !b.preparing // late, or delivered twice
-	if !stray && ev.Vote != VoteCommit && !ev.Failed {
+	if !stray && ev.Vote != VoteCommit && !ev.Unsure {
 		b.open-- // this attempt, at least, left nothing behind
 	}
 	t.prepareReturned(b)
@@ -22,7 +22,7 @@ func (t *Tx) voted(dst []Effect, ev Voted) []Effect {
 	case Preparing:
 		if ev.Vote == VoteAbort {
 			why := ReasonVoteAbort
-			if ev.Failed {
+			if ev.Broken {
 				why = ReasonParticipantError
 			}
 			return t.abort(dst, why, ev.Branch)
@@ -102,6 +102,21 @@ func (t *Tx) noAnswer(dst []Effect, ev NoAnswer) []Effect {
 	case Active, Logging, Deciding, Ended, Doubtful:
 	}
 	return dst
+}
+
+// withdrawn: the prepare call never left, so it left nothing behind either.
+func (t *Tx) withdrawn(dst []Effect, i int) []Effect {
+	b := &t.branches[i]
+	if !b.preparing {
+		return dst
+	}
+	b.open--
+	t.prepareReturned(b)
+	if t.state == RollingBack {
+		return t.end(t.finish(dst, i))
+	}
+	b.waiting = true
+	return append(dst, Retry{i})
 }
 
 // hung: the prepare call does not return, though its context ended. The rollback

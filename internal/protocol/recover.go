@@ -11,6 +11,9 @@ type Found struct {
 	Votes []Vote
 	// Why is the reason in the abort record.
 	Why Code
+	// Unlogged says that the transaction stands in no log: a branch that the
+	// sweep found and may roll back. No record is written for it.
+	Unlogged bool
 	// Resolved holds, for each branch, what an operator stated, or
 	// OutcomeUnknown. It may be nil.
 	Resolved []Outcome
@@ -21,7 +24,7 @@ type Found struct {
 // rolled back, because nobody can decide it any more. The caller must have read
 // the whole log and own it.
 func Recover(f Found) *Tx {
-	t := &Tx{state: RollingBack, outcome: RolledBack, why: f.Why, whose: -1, logged: true}
+	t := &Tx{state: RollingBack, outcome: RolledBack, why: f.Why, whose: -1, logged: !f.Unlogged}
 	t.branches = make([]branch, len(f.Plain))
 	if f.Decision == Committed {
 		t.state, t.outcome = Committing, Committed

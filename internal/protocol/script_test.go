@@ -183,8 +183,11 @@ func (s *script) event(w []string, rest func(int) string) (Event, error) {
 		return Refused{}, nil
 	case "log-failed":
 		return LogFailed{}, nil
-	case "voted": // voted inventory vote_abort [failed]
-		return Voted{Branch: i, Vote: parseVote(w[2]), Failed: rest(3) == "failed"}, nil
+	case "voted": // voted inventory vote_abort [unsure|broken]
+		how := rest(3)
+		return Voted{Branch: i, Vote: parseVote(w[2]), Unsure: how != "", Broken: how == "broken"}, nil
+	case "withdrawn":
+		return Withdrawn{i}, nil
 	case "no-answer": // no-answer inventory prepare [reached]
 		verb := map[string]Verb{"prepare": Prepare, "commit": Commit, "rollback": Rollback}[w[2]]
 		return NoAnswer{Branch: i, Verb: verb, Reached: rest(3) == "reached"}, nil

@@ -89,6 +89,8 @@ func (t *Tx) Step(dst []Effect, ev Event) []Effect {
 		return t.logFailed(dst)
 	case Voted:
 		return t.voted(dst, ev)
+	case Withdrawn:
+		return t.withdrawn(dst, ev.Branch)
 	case NoAnswer:
 		return t.noAnswer(dst, ev)
 	case Hung:
