@@ -54,6 +54,23 @@ func NoAnswer(err error) error {
 	return &noAnswerError{err}
 }
 
+// Refuse wraps the reason of a [VoteAbort] when the participant is certain that
+// it holds nothing, so that no rollback needs to follow.
+func Refuse(reason error) error {
+	if reason == nil {
+		return errClean
+	}
+	return &cleanError{reason}
+}
+
+var errClean = errors.New("refused")
+
+type cleanError struct{ err error }
+
+func (e *cleanError) Error() string        { return e.err.Error() }
+func (e *cleanError) Unwrap() error        { return e.err }
+func (e *cleanError) Is(target error) bool { return target == errClean }
+
 type noAnswerError struct{ err error }
 
 func (e *noAnswerError) Error() string        { return "no answer: " + e.err.Error() }

@@ -37,7 +37,8 @@ type Participant interface {
 	//
 	// An error aborts the transaction and becomes the cause of the
 	// [RollbackError]; because a failed function may have left something behind,
-	// the branch is then rolled back too. An error that means "no answer", where
+	// the branch is then rolled back too, unless the error is wrapped with
+	// [Refuse]. An error that means "no answer", where
 	// the same call may succeed a moment later, is retried with back-off until
 	// the prepare timeout instead: wrap it with [NoAnswer]. Errors that are
 	// context.DeadlineExceeded, a net.Error, io.ErrUnexpectedEOF or

@@ -67,6 +67,12 @@ func (t *Tx) Branch(i int) BranchState {
 	return t.branches[i].state
 }
 
+// IsPlain reports whether a branch was enlisted as plain.
+func (t *Tx) IsPlain(i int) bool { return t.branches[i].plain }
+
+// Calling reports whether a prepare call of a branch is out.
+func (t *Tx) Calling(i int) bool { return t.branches[i].preparing }
+
 // Vote returns the first definitive vote of a branch, and whether there is one.
 func (t *Tx) Vote(i int) (Vote, bool) { return t.branches[i].vote, t.branches[i].voted }
 

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 )
 
 // Mem is a file system in memory that can lose power. It keeps what is durable
@@ -258,5 +257,3 @@ func (m *Mem) Files() []string {
 	defer m.mu.Unlock()
 	return slices.Sorted(maps.Keys(m.names))
 }
-
-var errNoSpace = syscall.ENOSPC

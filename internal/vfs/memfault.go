@@ -71,7 +71,7 @@ func (m *Mem) take(bytes int64) error {
 		return nil
 	}
 	if bytes > m.faults.spaceBytes {
-		return errNoSpace
+		return syscall.ENOSPC
 	}
 	m.faults.spaceBytes -= bytes
 	return nil

@@ -33,12 +33,9 @@ func (f *memFile) WriteAt(b []byte, off int64) (n int, err error) {
 			return pathError("write", f.path, fs.ErrPermission)
 		}
 		length, fault := f.m.writeFault(len(b))
-		if grow := off + int64(length) - int64(len(f.node.data)); grow > 0 {
-			if fault == nil {
-				fault = f.m.take(grow)
-			}
-			if fault == errNoSpace {
-				length = max(0, min(length, int(int64(len(f.node.data))-off)))
+		if room := int64(len(f.node.data)) - off; fault == nil && int64(length) > room {
+			if fault = f.m.take(int64(length) - room); fault != nil {
+				length = int(max(0, room))
 			}
 		}
 		f.m.counts.Writes++

@@ -1,0 +1,335 @@
+package dtc
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/txlog"
+	"github.com/dtc-project/dtc/wal"
+)
+
+// Coordinator runs transactions over its participants. All methods may be called
+// concurrently.
+type Coordinator struct {
+	cfg    Config
+	log    txlog.Log
+	ctx    context.Context // ends when phase two must stop, at Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // every goroutine of the coordinator
+	owners sync.WaitGroup // callers inside Execute and Run
+
+	self     protocol.Incarnation
+	history  []protocol.Opening
+	stats    counters
+	logError atomic.Pointer[error]
+
+	lanes   sync.Map // participant id → *lane
+	laneSeq sync.Mutex
+
+	mu       sync.Mutex // the live table; held briefly
+	closing  bool
+	ids      map[TxID]*txn
+	oldest   *txn
+	newest   *txn
+	live     int
+	next     uint64 // the sequence of the next transaction
+	through  uint64 // sequences up to here may be used
+	reserved *sync.Cond
+	awaiting bool // a block is being reserved
+	past     *outcomes
+}
+
+type counters struct {
+	begun, committed, rolledBack, hazards, calls atomic.Int64
+}
+
+// seqBlock is how many sequences are reserved by one forced record.
+const seqBlock = 1 << 20
+
+// Open opens the decision log in a directory, which it creates if needed, and
+// begins to finish what an earlier process left unfinished. New transactions can
+// run at once.
+//
+// Errors can be told apart with errors.As: [*wal.InUseError] (another process
+// has the log open), [*wal.CorruptError] (something durable was damaged; the log
+// was left as it is), [*wal.VersionError] (a newer program wrote it).
+func Open(dir string, cfg *Config) (*Coordinator, error) {
+	// The configuration is checked first: a mistake in it leaves no trace.
+	if _, err := newCoordinator(cfg); err != nil {
+		return nil, err
+	}
+	log, err := wal.Open(dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	c, err := OpenLog(log, cfg)
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return c, nil
+}
+
+// OpenLog is like [Open] over a log of the caller's. If it succeeds the
+// coordinator owns the log and closes it.
+func OpenLog(log txlog.Log, cfg *Config) (*Coordinator, error) {
+	c, err := newCoordinator(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.log = log
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	began := time.Now()
+	found, err := c.replay()
+	if err != nil {
+		c.cancel()
+		return nil, err
+	}
+	if err := c.beginIncarnation(); err != nil {
+		c.cancel()
+		return nil, fmt.Errorf("begin a new incarnation of the log: %w", err)
+	}
+	c.recover(found, began)
+	return c, nil
+}
+
+// newCoordinator checks the configuration and registers its participants.
+func newCoordinator(cfg *Config) (*Coordinator, error) {
+	full, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c := &Coordinator{cfg: full, ids: make(map[TxID]*txn), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
+	c.reserved = sync.NewCond(&c.mu)
+	for _, p := range full.Participants {
+		r, err := register(p)
+		if err != nil {
+			return nil, err
+		}
+		l := c.lane(p.ID())
+		if l.p.Load() != nil {
+			return nil, fmt.Errorf("%w: two participants are called %s", ErrBadRequest, p.ID())
+		}
+		l.p.Store(r)
+	}
+	return c, nil
+}
+
+// beginIncarnation makes this opening of the log part of its history, before the
+// first XID of it is used.
+func (c *Coordinator) beginIncarnation() error {
+	number := uint32(1)
+	if n := len(c.history); n > 0 {
+		number = c.history[n-1].Incarnation.Number + 1
+	}
+	var nonce [4]byte
+	if _, err := rand.Read(nonce[:]); err != nil {
+		return err
+	}
+	c.self = protocol.Incarnation{Number: number, Nonce: binary.LittleEndian.Uint32(nonce[:])}
+	err := c.log.Force(&txlog.Incarnation{Incarnation: c.self, Through: seqBlock})
+	if err != nil {
+		return err
+	}
+	c.history = append(c.history, protocol.Opening{Incarnation: c.self, Through: seqBlock})
+	c.next, c.through = 1, seqBlock
+	return nil
+}
+
+// register looks up a participant's abilities.
+func register(p Participant) (*registration, error) {
+	if p == nil {
+		return nil, fmt.Errorf("%w: a participant is nil", ErrBadRequest)
+	}
+	if err := checkParticipantID(p.ID()); err != nil {
+		return nil, err
+	}
+	if f, ok := p.(ParticipantFuncs); ok && f.PrepareFunc == nil {
+		return nil, fmt.Errorf("%w: participant %s has no PrepareFunc; without one it could not vote", ErrBadRequest, p.ID())
+	}
+	if f, ok := p.(*ParticipantFuncs); ok && (f == nil || f.PrepareFunc == nil) {
+		return nil, fmt.Errorf("%w: participant %s has no PrepareFunc; without one it could not vote", ErrBadRequest, p.ID())
+	}
+	r := &registration{Participant: p}
+	r.lister, _ = p.(Lister)
+	if nb, ok := p.(NonBlocking); ok {
+		r.inline = nb.NonBlocking()
+	}
+	return r, nil
+}
+
+// Register adds a participant, or replaces the one of the same id for all later
+// calls. Branches that were found in the log and wait for it are called at once.
+func (c *Coordinator) Register(p Participant) error {
+	r, err := register(p)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	if c.closing {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	l := c.lane(p.ID())
+	first := l.p.Swap(r) == nil
+	if first {
+		c.startSweep(l)
+	}
+	c.mu.Unlock()
+	l.mu.Lock()
+	l.start()
+	l.mu.Unlock()
+	return nil
+}
+
+// lane returns the lane of a participant id, made if needed.
+func (c *Coordinator) lane(id string) *lane {
+	if l, ok := c.lanes.Load(id); ok {
+		return l.(*lane)
+	}
+	l := &lane{c: c, id: id, timing: c.cfg.ParticipantTiming[id].or(c.cfg.Timing)}
+	actual, _ := c.lanes.LoadOrStore(id, l)
+	return actual.(*lane)
+}
+
+func (c *Coordinator) eachLane(f func(*lane)) {
+	c.lanes.Range(func(_, l any) bool { f(l.(*lane)); return true })
+}
+
+func (c *Coordinator) now() time.Time { return time.Now() }
+
+// after calls f on a goroutine of the coordinator's, unless it is closed first.
+func (c *Coordinator) after(d time.Duration, f func()) {
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			f()
+		case <-c.ctx.Done():
+		}
+	}()
+}
+
+// logFailed remembers the first failure of the log.
+func (c *Coordinator) logFailed(err error) {
+	if c.logError.CompareAndSwap(nil, &err) {
+		c.cfg.Logger.Error("the log has failed: nothing more is decided; close and open it again", "error", err)
+	}
+}
+
+// failed returns the log's failure, or nil.
+func (c *Coordinator) failed() error {
+	if p := c.logError.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func isRefused(err error) bool { return errors.Is(err, txlog.ErrRefused) }
+
+// Err returns the failure that made the coordinator stop taking work, wrapped in
+// [ErrLogFailed], or nil.
+func (c *Coordinator) Err() error {
+	if err := c.failed(); err != nil {
+		return fmt.Errorf("%w: %w", ErrLogFailed, err)
+	}
+	return nil
+}
+
+// ID returns the id of the log, which is part of every XID.
+func (c *Coordinator) ID() LogID { return c.log.ID() }
+
+// Close stops taking new work and waits until every transaction that was started
+// is decided: those that Execute runs decide by themselves, within their prepare
+// timeout; those grown by Run that have not been decided are rolled back. Then
+// it waits for the calls that are out. What is left of phase two is finished by
+// the next Open. A participant that ignores its context delays Close.
+//
+// Close may be called more than once.
+func (c *Coordinator) Close() error {
+	c.mu.Lock()
+	again := c.closing
+	c.closing = true
+	var grown []*txn
+	for t := c.oldest; t != nil; t = t.newer {
+		grown = append(grown, t)
+	}
+	c.reserved.Broadcast()
+	c.mu.Unlock()
+	if again {
+		c.wg.Wait()
+		return nil
+	}
+	for _, t := range grown {
+		t.shutDown()
+	}
+	c.owners.Wait()
+	c.cancel()
+	c.eachLane((*lane).stop)
+	c.wg.Wait()
+	return c.log.Close()
+}
+
+// shutDown rolls back a transaction that is still growing, and lets an owner that
+// only waits for phase two go home.
+func (t *txn) shutDown() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.m.State() == protocol.Active {
+		t.step(protocol.Cancelled{Code: ReasonShuttingDown})
+	}
+	t.pump(false)
+}
+
+// Stats are numbers about a coordinator at one moment.
+type Stats struct {
+	Begun      int64 // transactions begun since Open
+	Committed  int64 // outcomes told since Open, recovered ones included
+	RolledBack int64
+	Hazards    int64
+	Unfinished int // transactions that are not finished everywhere
+	Remembered int // finished transactions whose outcome is remembered
+}
+
+// Stats returns the numbers of the moment.
+func (c *Coordinator) Stats() Stats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Stats{
+		Begun: c.stats.begun.Load(), Committed: c.stats.committed.Load(),
+		RolledBack: c.stats.rolledBack.Load(), Hazards: c.stats.hazards.Load(),
+		Unfinished: c.live, Remembered: c.past.len(),
+	}
+}
+
+func (c *Coordinator) count(o Outcome) {
+	switch o {
+	case Committed:
+		c.stats.committed.Add(1)
+	case RolledBack:
+		c.stats.rolledBack.Add(1)
+	case OutcomeUnknown, Heuristic:
+	}
+}
+
+// participantIDs returns the ids of all lanes, sorted, for tools and messages.
+func (c *Coordinator) participantIDs() []string {
+	ids := map[string]bool{}
+	c.eachLane(func(l *lane) {
+		if l.p.Load() != nil {
+			ids[l.id] = true
+		}
+	})
+	return slices.Sorted(maps.Keys(ids))
+}

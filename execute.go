@@ -1,0 +1,136 @@
+package dtc
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+)
+
+// Execute runs one transaction over the given branches: it asks every
+// participant to prepare, makes the decision durable, tells everybody, and
+// returns whether the transaction committed.
+//
+// (true, nil): committed, durably. (false, err) with errors.Is(err,
+// [ErrRolledBack]): nothing happened anywhere; the [*RollbackError] names the
+// participant and the cause. errors.Is(err, [ErrInDoubt]): this process cannot
+// know; ask again by id after the next Open. A [*HeuristicError]: somebody
+// finished a branch against the decision. After every other error nothing was
+// begun: [ErrBadRequest], [ErrTxConflict], [ErrFull], [ErrClosed],
+// [ErrLogFailed], or ctx's own error if it had ended before.
+//
+// The id is the idempotency key. If it is running with the same branches,
+// Execute joins it; if it has ended and is remembered, its outcome is returned;
+// nothing is run twice.
+//
+// ctx bounds phase one only: when it ends before the decision the transaction is
+// rolled back; afterwards it goes on, and Execute returns what was decided. Its
+// values reach the participants.
+func (c *Coordinator) Execute(ctx context.Context, id TxID, branches ...Branch) (bool, error) {
+	return c.ExecuteWith(ctx, id, nil, branches...)
+}
+
+// ExecuteWith is [Coordinator.Execute] with options; nil options are the
+// coordinator's.
+func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions, branches ...Branch) (bool, error) {
+	if err := checkTxID(id); err != nil {
+		return false, err
+	}
+	if err := checkBranches(branches); err != nil {
+		return false, err
+	}
+	lanes, err := c.lanesOf(branches)
+	if err != nil {
+		return false, err
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	t, join, past, err := c.begin(id, fingerprint(branches), lanes)
+	switch {
+	case err != nil:
+		return false, err
+	case past != nil:
+		return past.result(id)
+	case join:
+		return t.await(ctx)
+	}
+	for i := range branches {
+		t.branches[i].payload = branches[i].Payload
+	}
+	if f := c.cfg.Trace.Begun; f != nil {
+		f(t.trace())
+	}
+	t.prepareBy = t.started.Add(t.prepareTimeout(opts))
+	t.own(ctx, opts, protocol.Begun{})
+	return t.result()
+}
+
+// prepareTimeout returns how long phase one may last: what the transaction says,
+// or the longest that a participant is granted.
+func (t *txn) prepareTimeout(opts *TxOptions) time.Duration {
+	if opts != nil && opts.PrepareTimeout > 0 {
+		return opts.PrepareTimeout
+	}
+	if len(t.branches) == 0 {
+		return t.c.cfg.Timing.PrepareTimeout
+	}
+	longest := t.branches[0].lane.timing.PrepareTimeout
+	for i := range t.branches {
+		longest = max(longest, t.branches[i].lane.timing.PrepareTimeout)
+	}
+	return longest
+}
+
+// await waits for the outcome of a transaction that somebody else runs.
+func (t *txn) await(ctx context.Context) (bool, error) {
+	t.mu.Lock()
+	if !t.told && !t.ended {
+		if t.toldC == nil {
+			t.toldC = make(chan struct{})
+		}
+		told := t.toldC
+		t.mu.Unlock()
+		select {
+		case <-told:
+		case <-ctx.Done():
+			return false, fmt.Errorf("%w: stopped waiting for %s: %w", ErrInDoubt, t.id, ctx.Err())
+		}
+		t.mu.Lock()
+	}
+	t.mu.Unlock()
+	return t.result()
+}
+
+// result returns what may be told. It is called after the outcome was told, or
+// the transaction refused.
+func (t *txn) result() (bool, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.refused != nil {
+		return false, t.refused
+	}
+	switch t.m.Outcome() {
+	case Committed:
+		return true, nil
+	case RolledBack:
+		return false, &RollbackError{TxID: t.id, Reason: t.reason, Err: t.cause}
+	case Heuristic:
+		return false, t.heuristicError()
+	case OutcomeUnknown:
+	}
+	return false, ErrInDoubt
+}
+
+func (t *txn) heuristicError() error {
+	e := &HeuristicError{TxID: t.id, Decision: t.m.Decision()}
+	for i := range t.branches {
+		switch t.m.Branch(i) {
+		case protocol.BranchHeuristicCommitted, protocol.BranchHeuristicRolledBack:
+			e.Participants = append(e.Participants, t.branches[i].lane.id)
+		default:
+		}
+	}
+	return e
+}

@@ -1,0 +1,297 @@
+package dtc
+
+import (
+	"container/heap"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+)
+
+// lane is everything the coordinator does with one participant: it bounds how
+// many calls run at a time, keeps commits and rollbacks ahead of new work, and
+// lets branches wait for a participant that does not answer without a goroutine
+// or a timer each.
+//
+// A participant is down after two failed calls without an answer in between.
+// While it is down one commit or rollback at a time is tried as a probe, with
+// back-off; when anything answers, all that wait are called at once.
+//
+// Lock order: a transaction's mutex may be held while lane.mu is taken, never
+// the other way round.
+type lane struct {
+	c      *Coordinator
+	id     string
+	timing Timing
+
+	// p is nil until a participant of that id is registered: branches found in
+	// the log wait for it.
+	p atomic.Pointer[registration]
+
+	// Low water, as a sequence of the current incarnation or as a whole XID;
+	// maintained under c.mu, read without it.
+	lowSeq atomic.Uint64
+	lowOld atomic.Pointer[XID]
+	// oldest and newest are the ends of the list of unfinished branches here, in
+	// the order of their XIDs; unfinished is its length. Guarded by c.mu.
+	oldest, newest *branchRun
+	unfinished     int
+	swept          bool // see protocol.LowWaterView
+
+	mu        sync.Mutex
+	stopped   bool
+	running   int // goroutines that call this participant
+	preparing int // those of them in a prepare
+	finishQ   fifo
+	prepareQ  fifo
+	waiting   waitHeap // retries that wait for their time
+	timer     *time.Timer
+	timerAt   time.Time
+	failures  int  // calls without an answer since the last answer
+	probing   bool // while down: the one commit or rollback that is tried
+	probeAt   time.Time
+	lastError string
+	troubled  atomic.Bool // failures > 0, to be read without l.mu
+}
+
+// registration is a participant with its abilities looked up once.
+type registration struct {
+	Participant
+	lister Lister // nil if it has not got the ability
+	inline bool   // it never blocks
+}
+
+func (r *registration) listing() bool { return r != nil && r.lister != nil && r.lister.Listing() }
+
+type job struct {
+	br   *branchRun
+	verb protocol.Verb
+}
+
+// down reports whether only probes may go out. The caller holds l.mu.
+func (l *lane) down() bool { return l.failures >= 2 }
+
+// submit queues a call and starts a goroutine for it if one may run.
+func (l *lane) submit(br *branchRun, verb protocol.Verb) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return
+	}
+	if verb == protocol.Prepare {
+		l.prepareQ.push(job{br, verb})
+	} else {
+		l.finishQ.push(job{br, verb})
+		if l.down() && !l.probing {
+			l.schedule(l.probeAt)
+		}
+	}
+	l.start()
+}
+
+// start starts goroutines while there is work that may run. The caller holds
+// l.mu.
+func (l *lane) start() {
+	if l.p.Load() == nil {
+		return
+	}
+	for l.running < l.timing.Concurrency {
+		j, ok := l.next()
+		if !ok {
+			return
+		}
+		l.running++
+		l.c.wg.Add(1)
+		go l.work(j)
+	}
+}
+
+// next takes the next job that may run. Commits and rollbacks come first, and a
+// quarter of the concurrency is theirs alone. The caller holds l.mu.
+func (l *lane) next() (job, bool) {
+	if l.stopped {
+		return job{}, false
+	}
+	if l.finishQ.len() > 0 {
+		if !l.down() {
+			return l.finishQ.pop(), true
+		}
+		if !l.probing && !l.c.now().Before(l.probeAt) {
+			l.probing = true
+			return l.finishQ.pop(), true
+		}
+	}
+	if l.prepareQ.len() > 0 && l.preparing < max(1, l.timing.Concurrency*3/4) {
+		l.preparing++
+		return l.prepareQ.pop(), true
+	}
+	return job{}, false
+}
+
+// work makes calls until none is left that may run.
+func (l *lane) work(j job) {
+	defer l.c.wg.Done()
+	for {
+		l.c.call(l, j)
+		l.mu.Lock()
+		if j.verb == protocol.Prepare {
+			l.preparing--
+		}
+		var ok bool
+		if j, ok = l.next(); !ok {
+			l.running--
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+	}
+}
+
+// answered notes whether a call got an answer. After an answer nobody waits for
+// this participant any longer.
+func (l *lane) answered(verb protocol.Verb, err error) {
+	l.mu.Lock()
+	if verb != protocol.Prepare {
+		l.probing = false
+	}
+	if err != nil {
+		l.failures++
+		l.troubled.Store(true)
+		l.lastError = err.Error()
+		if l.down() {
+			l.probeAt = l.c.now().Add(backoff(l.failures, l.timing.Backoff, l.timing.FinishBackoffCap, jitter))
+			if l.finishQ.len() > 0 || len(l.waiting) > 0 {
+				l.schedule(l.probeAt)
+			}
+		}
+		l.mu.Unlock()
+		return
+	}
+	wasDown := l.down()
+	l.failures = 0
+	l.troubled.Store(false)
+	if !wasDown {
+		l.mu.Unlock()
+		return
+	}
+	due := l.waiting
+	l.waiting = nil
+	l.start()
+	l.mu.Unlock()
+	wake(due)
+}
+
+func wake(due waitHeap) {
+	for _, w := range due {
+		w.br.tx.handle(protocol.RetryDue{Branch: w.br.index}, false)
+	}
+}
+
+// retry lets a branch wait for its next attempt and returns for how long.
+func (l *lane) retry(br *branchRun, failures int, limit time.Duration) time.Duration {
+	wait := backoff(failures, l.timing.Backoff, limit, jitter)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.stopped {
+		due := l.c.now().Add(wait)
+		heap.Push(&l.waiting, waiter{due, br})
+		l.schedule(due)
+	}
+	return wait
+}
+
+// schedule makes the lane's one timer fire no later than at. The caller holds
+// l.mu.
+func (l *lane) schedule(at time.Time) {
+	if l.stopped || !l.timerAt.IsZero() && !at.Before(l.timerAt) {
+		return
+	}
+	l.timerAt = at
+	d := max(0, at.Sub(l.c.now()))
+	if l.timer == nil {
+		l.timer = time.AfterFunc(d, l.tick)
+	} else {
+		l.timer.Reset(d)
+	}
+}
+
+// tick serves the retries whose time has come: all of them, or while the
+// participant is down those of phase one and a single probe.
+func (l *lane) tick() {
+	l.mu.Lock()
+	if l.stopped {
+		l.mu.Unlock()
+		return
+	}
+	l.c.wg.Add(1)
+	defer l.c.wg.Done()
+	now := l.c.now()
+	l.timerAt = time.Time{}
+	var due waitHeap
+	for len(l.waiting) > 0 && !l.waiting[0].at.After(now) {
+		due = append(due, heap.Pop(&l.waiting).(waiter))
+	}
+	if len(l.waiting) > 0 {
+		l.schedule(l.waiting[0].at)
+	}
+	if l.down() && l.finishQ.len() > 0 && !l.probing && now.Before(l.probeAt) {
+		l.schedule(l.probeAt)
+	}
+	l.start()
+	l.mu.Unlock()
+	wake(due)
+}
+
+// stop ends the lane: no call starts any more.
+func (l *lane) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.finishQ, l.prepareQ, l.waiting = fifo{}, fifo{}, nil
+}
+
+// fifo is a queue of jobs.
+type fifo struct {
+	jobs []job
+	head int
+}
+
+func (q *fifo) len() int   { return len(q.jobs) - q.head }
+func (q *fifo) push(j job) { q.jobs = append(q.jobs, j) }
+
+func (q *fifo) pop() job {
+	j := q.jobs[q.head]
+	q.jobs[q.head] = job{}
+	q.head++
+	switch {
+	case q.head == len(q.jobs):
+		q.jobs, q.head = q.jobs[:0], 0
+	case q.head >= 1024 && q.head*2 >= len(q.jobs):
+		q.jobs = append(q.jobs[:0], q.jobs[q.head:]...)
+		q.head = 0
+	}
+	return j
+}
+
+type waiter struct {
+	at time.Time
+	br *branchRun
+}
+
+// waitHeap orders retries by their time.
+type waitHeap []waiter
+
+func (h waitHeap) Len() int           { return len(h) }
+func (h waitHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h waitHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *waitHeap) Push(x any)        { *h = append(*h, x.(waiter)) }
+func (h *waitHeap) Pop() any {
+	old := *h
+	w := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return w
+}

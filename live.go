@@ -1,0 +1,424 @@
+package dtc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/txlog"
+)
+
+// begin looks an id up and registers a new transaction, in one atomic step: an
+// id never runs twice at the same time. It returns either the new transaction,
+// or one to join, or what is remembered of an earlier one.
+func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join bool, past *remembered, err error) {
+	if c.logError.Load() != nil {
+		return nil, false, nil, c.Err()
+	}
+	now := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.sequence(); err != nil { // may let go of the lock: before any look-up
+		return nil, false, nil, err
+	}
+	if old := c.ids[id]; old != nil {
+		if old.fingerprint != fp {
+			return nil, false, nil, fmt.Errorf("%w: %s is running with other branches", ErrTxConflict, id)
+		}
+		return old, true, nil, nil
+	}
+	if past := c.past.get(id, now); past != nil {
+		if past.fingerprint != fp {
+			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches", ErrTxConflict, id)
+		}
+		return nil, false, past, nil
+	}
+	if err := c.room(lanes); err != nil {
+		return nil, false, nil, err
+	}
+	t = &txn{c: c, id: id, fingerprint: fp, started: now, m: protocol.New()}
+	t.xid = XID{Log: c.log.ID(), Incarnation: c.self, Seq: c.next}
+	c.next++
+	block := make([]branchRun, len(lanes))
+	t.branches = make([]*branchRun, len(lanes))
+	for i, l := range lanes {
+		t.branches[i] = &block[i]
+		t.enlist(&block[i], l, i, false)
+	}
+	c.ids[id] = t
+	c.link(t)
+	c.owners.Add(1)
+	c.stats.begun.Add(1)
+	return t, false, nil, nil
+}
+
+// enlist fills in a branch and tells the machine. The caller holds c.mu, and
+// t.mu if the transaction is registered already.
+func (t *txn) enlist(br *branchRun, l *lane, i int, touched bool) {
+	r := l.p.Load()
+	br.tx, br.lane, br.index = t, l, i
+	t.m.Enlist(!r.listing(), touched)
+	t.waits = t.waits || r == nil || !r.inline
+	t.c.linkBranch(br)
+}
+
+// room reports whether a transaction over these lanes may begin. The caller
+// holds c.mu.
+func (c *Coordinator) room(lanes []*lane) error {
+	if c.closing {
+		return ErrClosed
+	}
+	if c.live >= c.cfg.MaxTransactions {
+		return fmt.Errorf("%w: %d are not finished", ErrFull, c.live)
+	}
+	for _, l := range lanes {
+		if l.unfinished >= max(1, c.cfg.MaxTransactions/2) {
+			return fmt.Errorf("%w: %d wait for participant %s", ErrFull, l.unfinished, l.id)
+		}
+	}
+	return nil
+}
+
+// sequence makes sure that c.next may be used, and reserves the next block in
+// time. The caller holds c.mu; it is released while waiting.
+func (c *Coordinator) sequence() error {
+	if c.next+seqBlock/2 > c.through && !c.awaiting {
+		c.awaiting = true
+		through := c.through + seqBlock
+		c.wg.Go(func() { c.reserve(through) })
+	}
+	for c.next > c.through {
+		if c.closing {
+			return ErrClosed
+		}
+		if !c.awaiting {
+			return c.Err()
+		}
+		c.reserved.Wait()
+	}
+	return nil
+}
+
+func (c *Coordinator) reserve(through uint64) {
+	err := c.log.Force(&txlog.Block{Incarnation: c.self.Number, Through: through})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		c.logFailed(err)
+	} else {
+		c.through = through
+		c.history[len(c.history)-1].Through = through
+	}
+	c.awaiting = false
+	c.reserved.Broadcast()
+}
+
+// link appends a transaction to the live list; XIDs grow, so the list is sorted.
+// The caller holds c.mu.
+func (c *Coordinator) link(t *txn) {
+	at := c.newest
+	for at != nil && at.xid.Compare(t.xid) > 0 {
+		at = at.older // only a swept branch of an earlier incarnation gets here
+	}
+	t.older = at
+	if at == nil {
+		t.newer, c.oldest = c.oldest, t
+	} else {
+		t.newer, at.newer = at.newer, t
+	}
+	if t.newer == nil {
+		c.newest = t
+	} else {
+		t.newer.older = t
+	}
+	c.live++
+}
+
+// linkBranch does the same for the branches at one participant.
+func (c *Coordinator) linkBranch(br *branchRun) {
+	l := br.lane
+	at := l.newest
+	for at != nil && at.tx.xid.Compare(br.tx.xid) > 0 {
+		at = at.older
+	}
+	br.older = at
+	if at == nil {
+		br.newer, l.oldest = l.oldest, br
+	} else {
+		br.newer, at.newer = at.newer, br
+	}
+	if br.newer == nil {
+		l.newest = br
+	} else {
+		br.newer.older = br
+	}
+	br.linked = true
+	l.unfinished++
+	if l.oldest == br {
+		l.setLowWater()
+	}
+}
+
+func (c *Coordinator) unlinkBranch(br *branchRun) {
+	if !br.linked {
+		return
+	}
+	l := br.lane
+	first := l.oldest == br
+	if br.older == nil {
+		l.oldest = br.newer
+	} else {
+		br.older.newer = br.newer
+	}
+	if br.newer == nil {
+		l.newest = br.older
+	} else {
+		br.newer.older = br.older
+	}
+	br.older, br.newer, br.linked = nil, nil, false
+	l.unfinished--
+	if first {
+		l.setLowWater()
+	}
+}
+
+// forget drops a transaction from the live table and remembers its outcome.
+func (c *Coordinator) forget(t *txn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.older == nil {
+		c.oldest = t.newer
+	} else {
+		t.older.newer = t.newer
+	}
+	if t.newer == nil {
+		c.newest = t.older
+	} else {
+		t.newer.older = t.older
+	}
+	t.older, t.newer = nil, nil
+	c.live--
+	for i := range t.branches {
+		c.unlinkBranch(t.branches[i])
+	}
+	if c.ids[t.id] == t {
+		delete(c.ids, t.id)
+		if t.refused == nil {
+			c.past.add(t.id, remembered{
+				outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
+				ref: t.ref(), at: t.decidedAt,
+			})
+		}
+	}
+}
+
+// unlinkDone takes a finished branch out of its participant's list although the
+// transaction lives on, so that a dead neighbour does not hold back low water.
+// The caller holds t.mu.
+func (t *txn) unlinkDone(br *branchRun) {
+	if !t.ended && t.m.Done(br.index) {
+		t.c.mu.Lock()
+		t.c.unlinkBranch(br)
+		t.c.mu.Unlock()
+	}
+}
+
+// setLowWater works out the participant's low water anew. The caller holds c.mu.
+func (l *lane) setLowWater() {
+	c := l.c
+	v := protocol.LowWaterView{
+		Replayed: c.next > 0, Plain: !l.p.Load().listing(), Swept: l.swept,
+		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: c.next},
+	}
+	if l.oldest != nil {
+		v.Oldest = l.oldest.tx.xid
+	}
+	low := protocol.LowWater(v)
+	if low.Incarnation == c.self {
+		l.lowSeq.Store(low.Seq)
+		return
+	}
+	l.lowOld.Store(&low)
+	l.lowSeq.Store(0)
+}
+
+func (c *Coordinator) logID() (id LogID) {
+	if c.log != nil {
+		id = c.log.ID()
+	}
+	return id
+}
+
+// lowWater returns the lowest XID that may be unfinished at the participant, or
+// zero if that is not known.
+func (l *lane) lowWater() XID {
+	if seq := l.lowSeq.Load(); seq != 0 {
+		return XID{Log: l.c.log.ID(), Incarnation: l.c.self, Seq: seq}
+	}
+	if low := l.lowOld.Load(); low != nil {
+		return *low
+	}
+	return XID{}
+}
+
+// lanesOf returns the lanes that the branches name; every one must have a
+// participant.
+func (c *Coordinator) lanesOf(branches []Branch) ([]*lane, error) {
+	lanes := make([]*lane, len(branches))
+	for i := range branches {
+		l, ok := c.lanes.Load(branches[i].Participant)
+		if !ok || l.(*lane).p.Load() == nil {
+			if err := checkParticipantID(branches[i].Participant); err != nil {
+				return nil, err
+			}
+			known := strings.Join(c.participantIDs(), ", ")
+			return nil, fmt.Errorf("%w: participant %s is not registered; registered are: %s",
+				ErrBadRequest, branches[i].Participant, known)
+		}
+		lanes[i] = l.(*lane)
+	}
+	return lanes, nil
+}
+
+// own runs a transaction on the caller's goroutine until its outcome is known and
+// phase two is over or the completion wait has passed.
+func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
+	defer t.c.owners.Done()
+	t.mu.Lock()
+	t.ctx = ctx
+	if t.waits {
+		if t.cancel == nil {
+			t.ctx, t.cancel = context.WithCancel(ctx)
+		}
+	}
+	t.step(first)
+	t.pump(true)
+	t.untilTold(ctx)
+	if !t.ended && !t.complete(ctx, opts) {
+		// Nobody waits any more: from here on the lanes move it.
+		t.signal = nil
+	}
+	t.detach()
+	t.mu.Unlock()
+}
+
+// untilTold forces what must be forced and waits for the rest. The caller holds
+// t.mu; it is released while waiting.
+func (t *txn) untilTold(ctx context.Context) {
+	var timeout *time.Timer
+	var timeoutC <-chan time.Time
+	done := ctx.Done()
+	for {
+		if r := t.forcing; r != nil {
+			t.forcing = nil
+			t.mu.Unlock()
+			ev := t.force(r)
+			t.mu.Lock()
+			t.step(ev)
+			t.pump(true)
+			continue
+		}
+		if t.told || t.ended {
+			break
+		}
+		if timeout == nil {
+			timeout = time.NewTimer(time.Until(t.prepareBy))
+			timeoutC = timeout.C
+		}
+		t.listen()
+		t.mu.Unlock()
+		var ev protocol.Event
+		select {
+		case <-t.signal:
+		case <-timeoutC:
+			ev = protocol.TimedOut{}
+		case <-done:
+			ev, done = protocol.Cancelled{Code: codeOf(ctx.Err())}, nil
+		}
+		t.mu.Lock()
+		if ev != nil {
+			if _, ok := ev.(protocol.Cancelled); ok && t.cause == nil {
+				t.cause = context.Cause(ctx)
+			}
+			t.step(ev)
+			t.pump(true)
+		}
+	}
+	if timeout != nil {
+		timeout.Stop()
+	}
+}
+
+// listen makes pump tell the owner when there is something to do. The caller
+// holds t.mu.
+func (t *txn) listen() {
+	if t.signal == nil {
+		t.signal = make(chan struct{}, 1)
+	}
+}
+
+// complete waits for phase two. The caller holds t.mu; it is released while
+// waiting. It returns whether the transaction has ended.
+func (t *txn) complete(ctx context.Context, opts *TxOptions) bool {
+	wait := t.c.cfg.CompletionWait
+	if opts != nil && opts.CompletionWait != 0 {
+		wait = opts.CompletionWait
+	}
+	if wait < 0 || t.m.State() == protocol.Doubtful {
+		return t.ended
+	}
+	t.listen()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for !t.ended {
+		if t.c.isClosing() {
+			return false
+		}
+		t.mu.Unlock()
+		over := false
+		select {
+		case <-t.signal:
+		case <-timer.C:
+			over = true
+		case <-ctx.Done():
+			over = true
+		}
+		t.mu.Lock()
+		if over {
+			return t.ended
+		}
+	}
+	return true
+}
+
+func (c *Coordinator) isClosing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing
+}
+
+// detach drops what only phase one and the caller needed.
+func (t *txn) detach() {
+	if t.cancel != nil {
+		t.cancel()
+		t.cancel = nil
+	}
+	t.ctx = t.c.ctx
+	t.lastCause = nil
+	for _, br := range t.branches {
+		br.payload = nil
+	}
+	if !t.ended {
+		t.prepare, t.commit = txlog.Prepare{}, txlog.Commit{}
+	}
+}
+
+func codeOf(err error) Code {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return ReasonDeadline
+	}
+	return ReasonCancelled
+}

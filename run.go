@@ -1,0 +1,128 @@
+package dtc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+)
+
+// Tx is a transaction that grows while the function given to [Coordinator.Run]
+// works. It may be used by several goroutines, and is of no use after that
+// function has returned.
+type Tx struct{ t *txn }
+
+// ID returns the caller's id of the transaction.
+func (tx *Tx) ID() TxID { return tx.t.id }
+
+// XID returns the coordinator's id of the transaction, under which a participant
+// keeps the work that is done for it.
+func (tx *Tx) XID() XID { return tx.t.xid }
+
+// Enlist adds a branch. Nothing is called yet: the participant is asked to
+// prepare when the function given to Run has returned, with the payload; if the
+// function fails it is asked to roll back, because work may have been done for
+// the branch already. Enlisting a participant again changes nothing.
+//
+// It fails with [ErrBadRequest] if the participant is not registered, and with
+// [ErrRolledBack] if the transaction has ended meanwhile.
+func (tx *Tx) Enlist(participant string, payload []byte) error {
+	t, c := tx.t, tx.t.c
+	if len(payload) > MaxPayload {
+		return checkBranches([]Branch{{Participant: participant, Payload: payload}})
+	}
+	lanes, err := c.lanesOf([]Branch{{Participant: participant}})
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.m.State() != protocol.Active {
+		return fmt.Errorf("%w: %s cannot grow any more", ErrRolledBack, t.id)
+	}
+	for _, br := range t.branches {
+		if br.lane == lanes[0] {
+			return nil
+		}
+	}
+	if len(t.branches) == protocol.MaxBranches {
+		return fmt.Errorf("%w: at most %d branches are allowed", ErrBadRequest, protocol.MaxBranches)
+	}
+	br := &branchRun{payload: payload}
+	c.mu.Lock()
+	t.enlist(br, lanes[0], len(t.branches), true)
+	c.mu.Unlock()
+	t.branches = append(t.branches, br)
+	return nil
+}
+
+// Run runs fn and then commits what it enlisted. Nil means committed. If fn
+// returns an error or panics everything is rolled back, and the error that Run
+// returns unwraps to fn's.
+//
+// The errors are those of [Coordinator.Execute]. A repeated id joins by id
+// alone: fn is not called again, and the outcome of the other run is returned.
+// The context given to fn ends with ctx and with the transaction's lifetime
+// ([Config.TxLifetime]).
+func (c *Coordinator) Run(ctx context.Context, id TxID, fn func(context.Context, *Tx) error) error {
+	return c.RunWith(ctx, id, nil, fn)
+}
+
+// RunWith is [Coordinator.Run] with options; nil options are the coordinator's.
+func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn func(context.Context, *Tx) error) error {
+	life := c.cfg.TxLifetime
+	if opts != nil && opts.Lifetime != 0 {
+		life = opts.Lifetime
+	}
+	if life < 0 || life > maxLifetime {
+		return fmt.Errorf("%w: the lifetime is %v; it must be at most %v", ErrBadRequest, life, maxLifetime)
+	}
+	if err := checkTxID(id); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t, join, past, err := c.begin(id, [16]byte{}, nil)
+	switch {
+	case err != nil:
+		return err
+	case past != nil:
+		_, err := past.result(id)
+		return err
+	case join:
+		_, err := t.await(ctx)
+		return err
+	}
+	if f := c.cfg.Trace.Begun; f != nil {
+		f(t.trace())
+	}
+	ctx, cancel := context.WithTimeout(ctx, life)
+	defer cancel()
+	t.grow(ctx, opts, fn)
+	_, err = t.result()
+	return err
+}
+
+// grow calls fn and finishes the transaction, also if fn panics.
+func (t *txn) grow(ctx context.Context, opts *TxOptions, fn func(context.Context, *Tx) error) {
+	var err error
+	returned := false
+	defer func() {
+		var first protocol.Event = protocol.Begun{}
+		t.mu.Lock()
+		switch {
+		case !returned:
+			first, t.cause = protocol.Cancelled{Code: ReasonCancelled}, fmt.Errorf("dtc: the function given to Run panicked")
+		case err != nil:
+			first, t.cause = protocol.Cancelled{Code: ReasonCancelled}, err
+		case ctx.Err() != nil:
+			first, t.cause = protocol.Cancelled{Code: codeOf(ctx.Err())}, context.Cause(ctx)
+		}
+		t.prepareBy = t.c.now().Add(t.prepareTimeout(opts))
+		t.mu.Unlock()
+		t.own(ctx, opts, first)
+	}()
+	err = fn(ctx, &Tx{t})
+	returned = true
+}

@@ -1,0 +1,375 @@
+package dtc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/txlog"
+)
+
+// txn drives one transaction: it feeds the protocol's machine with what happens
+// and carries out what the machine asks for. Everything is guarded by mu, except
+// the fields that are set before the transaction is registered.
+//
+// While a caller waits for the outcome its goroutine owns the transaction: it
+// alone waits for the log, for the prepare timeout and for the caller's context.
+// Afterwards nothing waits any more; the transaction moves when a call returns
+// or a retry is due.
+type txn struct {
+	c           *Coordinator
+	id          TxID
+	xid         XID
+	fingerprint [16]byte
+	branches    []*branchRun // grows under mu until phase one
+	started     time.Time
+	prepareBy   time.Time // when the prepare timeout passes
+	waits       bool      // some participant may block
+	recovered   bool
+
+	// The list of live transactions, in the order of their XIDs. Guarded by c.mu.
+	older, newer *txn
+
+	mu        sync.Mutex
+	m         *protocol.Tx
+	ctx       context.Context // for calls: the caller's until the outcome is told
+	cancel    context.CancelFunc
+	effects   []protocol.Effect // scratch
+	inline    fifo              // calls to participants that never block
+	pumping   bool
+	forcing   txlog.Record  // what the owner must force next
+	signal    chan struct{} // tells the owner to look; nil if nobody waits
+	told      bool
+	ended     bool // forgotten
+	refused   error
+	toldC     chan struct{} // closed when told or refused, for those who join
+	cause     error         // the participant's or caller's error behind a rollback
+	lastCause map[int]error // of attempts without an answer, by branch
+	reason    Reason
+	decidedAt time.Time
+
+	// Records are kept here so that handing one to the log allocates nothing.
+	prepare txlog.Prepare
+	commit  txlog.Commit
+	abort   txlog.Abort
+	end     txlog.End
+}
+
+// branchRun is a branch while its transaction lives.
+type branchRun struct {
+	tx    *txn
+	lane  *lane
+	index int
+
+	// The lane's list of unfinished branches. Guarded by c.mu.
+	older, newer *branchRun
+	linked       bool
+
+	// Guarded by tx.mu.
+	payload     []byte
+	prepares    int // attempts
+	finishes    int
+	failures    int // since the last answer
+	lastError   string
+	nextAttempt time.Time
+}
+
+func (t *txn) ref() txlog.Ref {
+	return txlog.Ref{Incarnation: t.xid.Incarnation.Number, Seq: t.xid.Seq}
+}
+
+func (t *txn) trace() TraceTx { return TraceTx{t.id, t.xid} }
+
+// handle feeds an event to the machine and carries out its effects. owner says
+// that the caller is the goroutine that owns the transaction.
+func (t *txn) handle(ev protocol.Event, owner bool) {
+	t.mu.Lock()
+	t.step(ev)
+	t.pump(owner)
+	t.mu.Unlock()
+}
+
+// step runs the machine. The caller holds t.mu.
+func (t *txn) step(ev protocol.Event) {
+	effects := t.m.Step(t.effects[:0], ev)
+	for _, e := range effects {
+		t.perform(e)
+	}
+	t.effects = effects[:0]
+}
+
+// pump calls participants that never block, one after the other, without holding
+// the lock; only one goroutine at a time does it. Then it lets the owner know if
+// there is something for it to do. The caller holds t.mu.
+func (t *txn) pump(owner bool) {
+	if !t.pumping {
+		t.pumping = true
+		for t.inline.len() > 0 {
+			j := t.inline.pop()
+			t.mu.Unlock()
+			t.c.call(j.br.lane, j)
+			t.mu.Lock()
+		}
+		t.pumping = false
+	}
+	if !owner && t.signal != nil && (t.forcing != nil || t.told || t.ended) {
+		select {
+		case t.signal <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// perform carries out one effect. The caller holds t.mu.
+func (t *txn) perform(e protocol.Effect) {
+	if t.refused != nil {
+		if _, ok := e.(protocol.Forget); !ok {
+			return // the log did not take the prepare record: nothing was begun
+		}
+	}
+	switch e := e.(type) {
+	case protocol.AppendPrepare:
+		t.fillPrepare()
+		if e.Force {
+			t.forcing = &t.prepare
+			return
+		}
+		if err := t.append(&t.prepare, "prepare"); err != nil {
+			t.refuse(err)
+			t.c.forget(t)
+		}
+	case protocol.ForceCommit:
+		t.commit.Ref = t.ref()
+		t.commit.Votes = make([]Vote, len(t.branches))
+		for i := range t.branches {
+			t.commit.Votes[i], _ = t.m.Vote(i)
+		}
+		t.forcing = &t.commit
+	case protocol.AppendAbort:
+		t.explain()
+		t.abort = txlog.Abort{Ref: t.ref(), Reason: t.reason}
+		_ = t.append(&t.abort, "abort") // without it the answer is the same
+	case protocol.AppendEnd:
+		t.end = txlog.End{Ref: t.ref(), Outcome: t.m.Outcome()}
+		_ = t.append(&t.end, "end") // without it recovery finishes again
+	case protocol.SendPrepare:
+		t.send(t.branches[e.Branch], protocol.Prepare)
+	case protocol.SendCommit:
+		t.send(t.branches[e.Branch], protocol.Commit)
+	case protocol.SendRollback:
+		t.send(t.branches[e.Branch], protocol.Rollback)
+	case protocol.Retry:
+		t.retry(t.branches[e.Branch])
+	case protocol.Tell:
+		t.tell(e.Outcome)
+	case protocol.Refuse:
+		t.refuse(nil)
+	case protocol.Hazard:
+		t.hazard(t.branches[e.Branch])
+	case protocol.Forget:
+		t.ended = true
+		t.c.forget(t)
+		if f := t.c.cfg.Trace.Ended; f != nil {
+			f(t.trace(), t.m.Outcome())
+		}
+	}
+}
+
+func (t *txn) append(r txlog.Record, name string) error {
+	err := t.c.log.Append(r)
+	if err != nil {
+		t.c.logFailed(err)
+		return err
+	}
+	if f := t.c.cfg.Trace.Appended; f != nil {
+		f(t.trace(), name)
+	}
+	return nil
+}
+
+func (t *txn) fillPrepare() {
+	t.prepare = txlog.Prepare{Ref: t.ref(), TxID: string(t.id), Fingerprint: t.fingerprint}
+	t.prepare.Branches = make([]txlog.Branch, len(t.branches))
+	for i := range t.branches {
+		t.prepare.Branches[i] = txlog.Branch{
+			Participant: t.branches[i].lane.id, Plain: t.plain(i),
+		}
+	}
+}
+
+func (t *txn) plain(i int) bool { return t.m.IsPlain(i) }
+
+// force hands the pending record to the log and waits until it is durable. Only
+// the owner calls it, without holding t.mu.
+func (t *txn) force(r txlog.Record) protocol.Event {
+	trace, name := t.c.cfg.Trace, r.Kind().String()
+	if f := trace.Forcing; f != nil {
+		f(t.trace(), name)
+	}
+	var began time.Time
+	if trace.Forced != nil {
+		began = time.Now()
+	}
+	err := t.c.log.Force(r)
+	if f := trace.Forced; f != nil {
+		f(t.trace(), name, time.Since(began), err)
+	}
+	if err == nil {
+		return protocol.Synced{}
+	}
+	t.c.logFailed(err)
+	if isRefused(err) {
+		return protocol.Refused{}
+	}
+	return protocol.LogFailed{}
+}
+
+func (t *txn) send(br *branchRun, verb protocol.Verb) {
+	if r := br.lane.p.Load(); r != nil && r.inline {
+		t.inline.push(job{br, verb})
+		return
+	}
+	br.lane.submit(br, verb)
+}
+
+// retry lets a branch wait for its next attempt.
+func (t *txn) retry(br *branchRun) {
+	limit, verb := br.lane.timing.FinishBackoffCap, t.verb()
+	attempt := br.finishes
+	if verb == protocol.Prepare {
+		limit, attempt = br.lane.timing.PrepareBackoffCap, br.prepares
+	}
+	wait := br.lane.retry(br, br.failures, limit)
+	br.nextAttempt = t.c.now().Add(wait)
+	if f := t.c.cfg.Trace.Retrying; f != nil {
+		f(TraceCall{t.id, t.xid, br.lane.id, verb.String(), attempt}, wait)
+	}
+}
+
+// verb returns what branches are asked in the current state.
+func (t *txn) verb() protocol.Verb {
+	switch t.m.State() {
+	case protocol.Committing:
+		return protocol.Commit
+	case protocol.RollingBack:
+		return protocol.Rollback
+	case protocol.Active, protocol.Logging, protocol.Preparing, protocol.Deciding,
+		protocol.Ended, protocol.Doubtful:
+	}
+	return protocol.Prepare
+}
+
+// explain fills in why the transaction is rolled back.
+func (t *txn) explain() {
+	if t.reason.Code != protocol.NoReason {
+		return
+	}
+	code, whose := t.m.Why()
+	t.reason = Reason{Code: code}
+	if whose >= 0 {
+		br := t.branches[whose]
+		t.reason.Participant = br.lane.id
+		t.reason.Message = br.lastError
+		if t.cause == nil {
+			t.cause = t.lastCause[whose]
+		}
+	} else if t.cause != nil {
+		t.reason.Message = t.cause.Error()
+	}
+	if t.reason.Message == "" {
+		t.reason.Message = plainWords[code]
+	}
+}
+
+var plainWords = map[Code]string{
+	ReasonVoteAbort:        "it voted to abort",
+	ReasonPrepareTimeout:   "it did not vote within the prepare timeout",
+	ReasonUnreachable:      "it could not be reached within the prepare timeout",
+	ReasonParticipantError: "it broke the protocol",
+	ReasonCancelled:        "the caller gave up before the decision",
+	ReasonDeadline:         "the caller's time ran out before the decision",
+	ReasonShuttingDown:     "the coordinator stopped before the decision",
+	ReasonRecovered:        "the coordinator died before the decision",
+}
+
+// tell lets the outcome be known. From here on the decision is durable, or needs
+// no durability.
+func (t *txn) tell(o Outcome) {
+	t.told = true
+	t.decidedAt = t.c.now()
+	if o == RolledBack {
+		t.explain()
+		if t.cancel != nil {
+			t.cancel() // calls of phase one are pointless now
+		}
+		t.watchHung()
+	}
+	if t.toldC != nil {
+		close(t.toldC)
+	}
+	if o == OutcomeUnknown {
+		return
+	}
+	t.c.count(o)
+	if f := t.c.cfg.Trace.Decided; f != nil {
+		f(t.trace(), o, t.reason)
+	}
+	t.logDecision(o)
+}
+
+func (t *txn) logDecision(o Outcome) {
+	log := t.c.cfg.Logger
+	switch {
+	case o == RolledBack && !t.recovered:
+		if log.Enabled(t.c.ctx, slog.LevelInfo) {
+			log.Info("transaction rolled back", "tx", string(t.id), "xid", t.xid.String(),
+				"participant", t.reason.Participant, "reason", t.reason.Code.String(), "error", t.reason.Message)
+		}
+	case log.Enabled(t.c.ctx, slog.LevelDebug):
+		log.Debug("transaction decided", "tx", string(t.id), "xid", t.xid.String(),
+			"state", o.String(), "recovered", t.recovered)
+	}
+}
+
+// watchHung reports prepare calls that are still out a grace after their context
+// has ended, so that their rollback does not wait for ever.
+func (t *txn) watchHung() {
+	for i := range t.branches {
+		if t.m.Calling(i) {
+			t.c.after(hungGrace, func() { t.handle(protocol.Hung{Branch: i}, false) })
+		}
+	}
+}
+
+// hungGrace is how long a call may outlive its context before it counts as hung.
+const hungGrace = 100 * time.Millisecond
+
+// refuse ends a transaction that was never begun.
+func (t *txn) refuse(err error) {
+	if err == nil {
+		err = t.c.failed()
+	}
+	t.refused = fmt.Errorf("%w: %w", ErrLogFailed, err)
+	t.ended = true
+	if t.toldC != nil {
+		close(t.toldC)
+	}
+}
+
+func (t *txn) hazard(br *branchRun) {
+	t.c.stats.hazards.Add(1)
+	verb := t.verb()
+	attempt := br.finishes
+	if verb == protocol.Prepare {
+		attempt = br.prepares
+	}
+	if f := t.c.cfg.Trace.Hazard; f != nil {
+		f(TraceCall{t.id, t.xid, br.lane.id, verb.String(), attempt})
+	}
+	t.c.cfg.Logger.Error("participant broke its promise: look at the branch, and resolve it when you know how it ended",
+		"tx", string(t.id), "xid", t.xid.String(), "participant", br.lane.id,
+		"state", t.m.Branch(br.index).String(), "error", br.lastError)
+}

@@ -1,0 +1,290 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand"
+	"testing"
+
+	"github.com/dtc-project/dtc/internal/vfs"
+	"github.com/dtc-project/dtc/wal"
+)
+
+// tally counts what a crash test has really done, so that it cannot pass by
+// doing nothing.
+type tally struct{ images, lost, tails, rotations, again int }
+
+func (c *tally) check(t *testing.T) {
+	t.Helper()
+	t.Logf("%+v", *c)
+	if c.images == 0 || c.lost == 0 || c.tails == 0 || c.rotations == 0 || c.again == 0 {
+		t.Errorf("something never happened: %+v", *c)
+	}
+}
+
+// checkImage checks one state of the disk: the log opens, and holds a prefix of
+// the records that were added, with all that were acknowledged; and so it does
+// again after a crash during that opening. It returns how many records it holds.
+func (c *tally) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n int, err error) {
+	c.images++
+	if r, err := wal.OpenReadOnly(dir, &wal.Options{FS: fs}); err == nil {
+		report, _ := r.Verify()
+		if report.Tail > 0 {
+			c.tails++
+		}
+		if report.Segments > 1 {
+			c.rotations++
+		}
+	} else if none := (*wal.NoLogError)(nil); !errors.As(err, &none) {
+		return 0, err
+	}
+
+	// The opening is watched: the state before its k-th step is opened as well.
+	var during *vfs.Mem
+	k := 1 + rng.Intn(40)
+	fs.SetHook(func(string, string) error {
+		if k--; k == 0 {
+			if during = fs.Kill(); rng.Intn(2) == 0 {
+				during = fs.Crash(rng)
+			}
+		}
+		return nil
+	})
+	l, err := open(fs)
+	if err != nil {
+		return 0, err
+	}
+	fs.SetHook(nil)
+	n, err = replayed(l)
+	if err != nil {
+		return 0, err
+	}
+	if n > added || n < acked {
+		return 0, fmt.Errorf("%d records, of %d added and %d acknowledged", n, added, acked)
+	}
+	if n < added {
+		c.lost++
+	}
+
+	// What was read is durable now: a power loss changes nothing.
+	for _, next := range []*vfs.Mem{fs.Crash(rng), during} {
+		if next == nil {
+			continue
+		}
+		c.again++
+		again, err := open(next)
+		if err != nil {
+			return 0, fmt.Errorf("second opening: %w", err)
+		}
+		m, err := replayed(again)
+		if err != nil {
+			return 0, fmt.Errorf("second opening: %w", err)
+		}
+		// A power loss during the opening may leave less of what was not
+		// durable, but never less than was acknowledged.
+		if m > n || m < acked || next != during && m != n {
+			return 0, fmt.Errorf("second opening: %d records, %d acknowledged, the first one found %d", m, acked, n)
+		}
+		if err := again.Close(); err != nil {
+			return 0, err
+		}
+	}
+	return n, l.Close()
+}
+
+// TestCrash runs random histories over several openings, each ended by a power
+// loss or by the death of the process at a random step.
+func TestCrash(t *testing.T) {
+	seeds := int64(200)
+	if testing.Short() {
+		seeds = 20
+	}
+	var c tally
+	for seed := range seeds {
+		if err := c.history(rand.New(rand.NewSource(seed))); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	c.check(t)
+}
+
+func (c *tally) history(rng *rand.Rand) error {
+	fs, added, acked := vfs.NewMem(), 0, 0
+	for range 4 {
+		l, err := open(fs)
+		if err != nil {
+			return err
+		}
+		n, err := replayed(l)
+		if err != nil {
+			return err
+		}
+		if n > added || n < acked {
+			return fmt.Errorf("%d records, of %d added and %d acknowledged", n, added, acked)
+		}
+		added, acked = n, n // what was read is durable
+		forced := rng.Float64()
+		for range rng.Intn(60) {
+			if rng.Float64() < forced {
+				added++
+				if err := l.Force(record(added - 1)); err != nil {
+					return err
+				}
+				acked = added
+			} else {
+				added++
+				if err := l.Append(record(added - 1)); err != nil {
+					return err
+				}
+			}
+			if rng.Intn(8) == 0 {
+				if _, err := c.checkImage(fs.Crash(rng), rng, added, acked); err != nil {
+					return err
+				}
+			}
+		}
+		next := fs.Kill()
+		switch rng.Intn(4) {
+		case 0:
+		case 1:
+			if err := l.Close(); err != nil {
+				return err
+			}
+			next, acked = fs.Crash(rng), added
+		default:
+			next = fs.Crash(rng)
+		}
+		if err := l.Close(); err != nil { // ends the goroutine; next is apart
+			return err
+		}
+		if _, err := c.checkImage(next.Kill(), rng, added, acked); err != nil {
+			return err
+		}
+		fs = next
+	}
+	return nil
+}
+
+var errStopped = errors.New("the world stopped here")
+
+// TestCrashAtEveryStep stops a short history, with openings, rotations and a
+// clean close, at each step on the disk, and checks many crashes of that state.
+func TestCrashAtEveryStep(t *testing.T) {
+	var c tally
+	steps := 0
+	rng := seeded(t, 1)
+	for k := 1; ; k++ {
+		fs := vfs.NewMem()
+		var state *vfs.Mem
+		left := k
+		fs.SetHook(func(op, path string) error {
+			if left--; left > 0 {
+				return nil
+			}
+			if state == nil {
+				state = fs.Kill()
+			}
+			return errStopped
+		})
+		added, acked := shortHistory(fs)
+		if state == nil {
+			break
+		}
+		steps++
+		for i := range 12 {
+			image := state.Crash(rng)
+			if i == 0 {
+				image = state.Kill()
+			}
+			if _, err := c.checkImage(image, rng, added, acked); err != nil {
+				t.Fatalf("step %d, image %d: %v", k, i, err)
+			}
+		}
+	}
+	t.Logf("%d steps", steps)
+	if steps < 100 {
+		t.Errorf("only %d steps", steps)
+	}
+	c.check(t)
+}
+
+// shortHistory works until something fails, and returns the number of records
+// added and the number acknowledged.
+func shortHistory(fs vfs.FS) (added, acked int) {
+	for range 3 {
+		l, err := open(fs)
+		if err != nil {
+			return added, acked
+		}
+		for i := range 16 {
+			added++
+			if i%4 == 1 {
+				err = l.Append(record(added - 1))
+			} else if err = l.Force(record(added - 1)); err == nil {
+				acked = added
+			}
+			if err != nil {
+				l.Close()
+				return added, acked
+			}
+		}
+		if l.Close() != nil {
+			return added, acked
+		}
+		acked = added
+	}
+	return added, acked
+}
+
+// TestEveryCrashImage goes through all subsets of the unsynced changes of a small
+// state, each kept or dropped, and each torn at several places.
+func TestEveryCrashImage(t *testing.T) {
+	fs := vfs.NewMem()
+	wrote := make(chan struct{}, 100)
+	l := mustOpen(t, fs)
+	must(t, l.Force(record(0)))
+	fs.SetHook(func(op, _ string) error {
+		if op == "after write" {
+			wrote <- struct{}{}
+		}
+		return nil
+	})
+	const added = 4
+	for i := 1; i < added; i++ {
+		must(t, l.Append(record(i)))
+		<-wrote // so that each is a batch of its own
+	}
+	changes := fs.Unsynced()
+	if changes < 3 || changes > 12 {
+		t.Fatalf("%d unsynced changes", changes)
+	}
+	images, lengths := 0, map[int]int{}
+	for set := range 1 << changes {
+		for torn := -1; torn < changes; torn++ {
+			for _, at := range []int{1, 4, 20, 55, 57} {
+				image := fs.CrashWith(func(i, n int) int {
+					switch {
+					case i == torn:
+						return min(at, n)
+					case set>>i&1 == 1:
+						return n
+					default:
+						return 0
+					}
+				})
+				again, n := recovered(t, image)
+				must(t, again.Close())
+				images++
+				lengths[n]++
+				if torn < 0 {
+					break
+				}
+			}
+		}
+	}
+	must(t, l.Close())
+	t.Logf("%d images of %d changes, by records found: %v", images, changes, lengths)
+	if lengths[0] > 0 || lengths[1] == 0 || lengths[2] == 0 || lengths[added] == 0 {
+		t.Errorf("images by records found: %v", lengths)
+	}
+}

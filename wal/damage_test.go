@@ -1,0 +1,243 @@
+package wal_test
+
+import (
+	"errors"
+	"hash/crc32"
+	"strings"
+	"testing"
+
+	"github.com/dtc-project/dtc/internal/vfs"
+	"github.com/dtc-project/dtc/txlog"
+	"github.com/dtc-project/dtc/wal"
+)
+
+// damaged returns a copy of fs in which change has changed a file.
+func damaged(fs *vfs.Mem, path string, change func([]byte) []byte) *vfs.Mem {
+	fs = fs.Kill()
+	fs.WriteFile(path, change(fs.ReadFile(path)))
+	return fs
+}
+
+func isRefusal(err error) bool {
+	var corrupt *wal.CorruptError
+	var version *wal.VersionError
+	var foreign *wal.NotLogError
+	return errors.As(err, &corrupt) || errors.As(err, &version) || errors.As(err, &foreign)
+}
+
+func TestBitFlips(t *testing.T) {
+	const n = 12
+	fs := written(t, n)
+	flips := 0
+	for _, path := range fs.Files() {
+		for i := range fs.ReadFile(path) {
+			for bit := range 8 {
+				flips++
+				bad := damaged(fs, path, func(b []byte) []byte { b[i] ^= 1 << bit; return b })
+				l, err := open(bad)
+				if err == nil {
+					l.Close()
+					t.Fatalf("bit %d of byte %d of %s: the log opens", bit, i, path)
+				}
+				if !isRefusal(err) {
+					t.Fatalf("bit %d of byte %d of %s: %v (%T)", bit, i, path, err, err)
+				}
+			}
+		}
+	}
+	t.Logf("%d flips refused", flips)
+	if flips < 4000 {
+		t.Error("too few flips")
+	}
+}
+
+// TestBitFlipsAfterCrash does the same to a log that was not closed: only the
+// last batch, which nothing that came later vouches for, may be cut.
+func TestBitFlipsAfterCrash(t *testing.T) {
+	const n = 12
+	fs := crashed(t, n)
+	refused, cut, same := 0, 0, 0
+	for _, path := range fs.Files() {
+		for i := range fs.ReadFile(path) {
+			bad := damaged(fs, path, func(b []byte) []byte { b[i] ^= 1 << (i % 8); return b })
+			l, err := open(bad)
+			if err != nil {
+				if !isRefusal(err) {
+					t.Fatalf("byte %d of %s: %v (%T)", i, path, err, err)
+				}
+				refused++
+				continue
+			}
+			found, err := replayed(l)
+			must(t, err)
+			must(t, l.Close())
+			switch found {
+			case n:
+				same++ // the flip is in the unused rest
+			case n - 1:
+				cut++
+			default:
+				t.Fatalf("byte %d of %s: %d records, want %d or a refusal", i, path, found, n)
+			}
+		}
+	}
+	t.Logf("%d refused, %d cut, %d without effect", refused, cut, same)
+	if refused == 0 || cut == 0 || same == 0 {
+		t.Error("something never happened")
+	}
+}
+
+// TestTruncation: a file that is shorter than it was made is noticed whether the
+// log was closed or not.
+func TestTruncation(t *testing.T) {
+	for name, fs := range map[string]*vfs.Mem{"Closed": written(t, 12), "Crashed": crashed(t, 12)} {
+		t.Run(name, func(t *testing.T) {
+			refused := 0
+			for _, path := range fs.Files() {
+				for size := range fs.ReadFile(path) {
+					l, err := open(damaged(fs, path, func(b []byte) []byte { return b[:size] }))
+					if err == nil {
+						l.Close()
+						t.Fatalf("%s cut to %d bytes: the log opens", path, size)
+					}
+					if !isRefusal(err) {
+						t.Fatalf("%s cut to %d bytes: %v (%T)", path, size, err, err)
+					}
+					refused++
+				}
+			}
+			t.Logf("%d refused", refused)
+			if refused < 1000 {
+				t.Error("too few lengths")
+			}
+		})
+	}
+}
+
+// big returns a log of at least three segments that was not closed.
+func big(t *testing.T) *vfs.Mem {
+	t.Helper()
+	fs := crashed(t, 120)
+	if fs.ReadFile(seg3) == nil {
+		t.Fatalf("only %v", fs.Files())
+	}
+	return fs
+}
+
+func TestSegmentsThatDoNotFit(t *testing.T) {
+	fs := big(t)
+	for name, change := range map[string]func(*vfs.Mem){
+		"FirstMissing":  func(fs *vfs.Mem) { fs.RemoveFile(seg1) },
+		"MiddleMissing": func(fs *vfs.Mem) { fs.RemoveFile(seg2) },
+		"Swapped": func(fs *vfs.Mem) {
+			a, b := fs.ReadFile(seg1), fs.ReadFile(seg2)
+			fs.WriteFile(seg1, b)
+			fs.WriteFile(seg2, a)
+		},
+		"Duplicated":   func(fs *vfs.Mem) { fs.WriteFile(dir+"/00000099.seg", fs.ReadFile(seg2)) },
+		"AnotherLog":   func(fs *vfs.Mem) { fs.WriteFile(seg2, big(t).ReadFile(seg2)) },
+		"MiddleShort":  func(fs *vfs.Mem) { fs.WriteFile(seg2, fs.ReadFile(seg2)[:2000]) },
+		"MiddleEmpty":  func(fs *vfs.Mem) { fs.WriteFile(seg2, nil) },
+		"MiddleZeroed": func(fs *vfs.Mem) { fs.WriteFile(seg2, append(fs.ReadFile(seg2)[:72], make([]byte, 4024)...)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := fs.Kill()
+			change(fs)
+			err := refuses[*wal.CorruptError](t, fs)
+			if !strings.HasPrefix(err.File, dir) || err.Why == "" {
+				t.Errorf("the error does not name the file: %+v", err)
+			}
+		})
+	}
+}
+
+func TestAllSegmentsMissing(t *testing.T) {
+	fs := written(t, 3)
+	fs.RemoveFile(seg1)
+	refuses[*wal.CorruptError](t, fs)
+}
+
+func TestForeignFile(t *testing.T) {
+	fs := damaged(written(t, 3), seg1, func([]byte) []byte { return []byte("# a shopping list, not a log\n") })
+	if err := refuses[*wal.NotLogError](t, fs); err.File != seg1 {
+		t.Errorf("the error names %q", err.File)
+	}
+}
+
+func TestOtherNamesAreLeftAlone(t *testing.T) {
+	fs := written(t, 3)
+	for _, name := range []string{"README", "1.seg", "00000000.seg", "notes.tmp", "00000001.seg.bak"} {
+		fs.WriteFile(dir+"/"+name, []byte("x"))
+	}
+	before := len(fs.Files())
+	l, n := recovered(t, fs)
+	must(t, l.Close())
+	if n != 3 || len(fs.Files()) != before {
+		t.Errorf("%d records, files %v", n, fs.Files())
+	}
+}
+
+func TestNewerVersion(t *testing.T) {
+	fs := damaged(written(t, 3), seg1, func(b []byte) []byte {
+		b[8] = 2
+		copy(b[12:16], make([]byte, 4))
+		sum := crc32.Checksum(b[:72], crc32.MakeTable(crc32.Castagnoli))
+		b[12], b[13], b[14], b[15] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
+		return b
+	})
+	err := refuses[*wal.VersionError](t, fs)
+	if err.Found != 2 || err.Supported != wal.Version || !strings.Contains(err.Error(), "version 2") {
+		t.Errorf("%+v: %v", err, err)
+	}
+}
+
+// TestOldContentIsNotTaken puts batches of another place where the next batch
+// would be: what a recycled file or a misdirected write leaves.
+func TestOldContentIsNotTaken(t *testing.T) {
+	fs := crashed(t, 10)
+	r, err := wal.OpenReadOnly(dir, &wal.Options{FS: fs})
+	must(t, err)
+	report, err := r.Verify()
+	must(t, err)
+	at := 72 + int(report.End)
+	fs = damaged(fs, seg1, func(b []byte) []byte {
+		copy(b[at:], b[72:at])
+		return b
+	})
+	l, n := recovered(t, fs)
+	must(t, l.Close())
+	if n != 10 {
+		t.Errorf("%d records, want 10", n)
+	}
+}
+
+func TestReaderOfDamagedLog(t *testing.T) {
+	fs := damaged(crashed(t, 10), seg1, func(b []byte) []byte { b[300] ^= 1; return b })
+	r, err := wal.OpenReadOnly(dir, &wal.Options{FS: fs})
+	must(t, err)
+	report, err := r.Verify()
+	var corrupt *wal.CorruptError
+	if !errors.As(err, &corrupt) || corrupt.File != seg1 || corrupt.Offset > 300 || corrupt.Offset < 100 {
+		t.Errorf("verify: %v", err)
+	}
+	n, err := replayed(r)
+	if !errors.As(err, &corrupt) || n != report.Records || n == 0 || n >= 10 {
+		t.Errorf("replay: %d records, %v; report %+v", n, err, report)
+	}
+	enough := errors.New("enough")
+	if err := r.Replay(func(txlog.Entry) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("replay: %v", err)
+	}
+}
+
+func TestReaderWithoutLog(t *testing.T) {
+	var none *wal.NoLogError
+	fs := vfs.NewMem()
+	if _, err := wal.OpenReadOnly(dir, &wal.Options{FS: fs}); !errors.As(err, &none) {
+		t.Errorf("no directory: %v", err)
+	}
+	must(t, fs.MkdirAll(dir))
+	if _, err := wal.OpenReadOnly(dir, &wal.Options{FS: fs}); !errors.As(err, &none) {
+		t.Errorf("empty directory: %v", err)
+	}
+}

@@ -1,0 +1,139 @@
+// Package wal keeps a decision log in a directory of files: [Open] returns a
+// [*Log], which implements [txlog.Log], and [OpenReadOnly] reads a log that may
+// be in use.
+//
+// # What it guarantees
+//
+//  1. When Force returns nil, the record and all records before it survive a
+//     power loss, on a disk that keeps what it says it has synced.
+//  2. After any crash the next Open finds a prefix of the records in the order in
+//     which they were added, with nothing missing in between, and that prefix is
+//     durable before Open returns.
+//  3. Damage to what was durable is never taken for a crash as long as anything
+//     that was written later, or a clean Close, proves that it was durable: Open
+//     refuses with a [*CorruptError] and changes nothing.
+//  4. After a write or a sync failed, the log takes nothing more, and the file is
+//     neither written nor synced again.
+//  5. One process writes at a time.
+//
+// What remains: damage to the last synced batches of a log that crashed before
+// anything followed them looks like a tail that was never synced, and is cut; and
+// nothing can prove that a whole newest segment has been deleted by hand after a
+// crash.
+//
+// # Files
+//
+//	LOCK          held with flock by the writer, contains its process id
+//	00000001.seg  segments, numbered in the order of their creation
+//	00000002.tmp  a segment that is being made; without meaning
+//	clean         how far the log was durable at the last clean Close
+//	clean.tmp     a clean file that is being made; without meaning
+//
+// Other names are left alone. All numbers are little-endian. All checksums are
+// CRC-32C. A position is a number of bytes from the log's beginning; it only
+// grows over the life of the log, and segment headers do not count. The byte at
+// offset o of a segment has the position start + o - 72.
+//
+// Segment header, 72 bytes. Every version of the format begins with these magic
+// and version fields, and whoever does not know the version stops there.
+//
+//	 0  magic, "dtc-wal\n"
+//	 8  u32 version, 1
+//	12  u32 checksum of the header with this field zero
+//	16  log id, 10 bytes
+//	26  u16 zero
+//	28  u32 number of the segment, as in its name
+//	32  u64 start: the position of the first batch
+//	40  u64 synced: everything before this position was durable when the segment
+//	    came into being (the batches that it was born with included)
+//	48  u64 begin: everything before this position is no longer needed
+//	56  i64 creation time, nanoseconds since 1970
+//	64  i64 size to which the file was preallocated
+//
+// Batch, at a multiple of 8 bytes, a header of 56 bytes and a payload that is
+// padded with zeros to a multiple of 8:
+//
+//	 0  magic, "dtcB"
+//	 4  u32 checksum of everything from offset 8 to the end of the padding
+//	 8  u32 length of the payload without padding, at least 1, at most 1 MiB
+//	12  u32 number of records
+//	16  u64 position of this batch
+//	24  u64 synced: everything before this position was known to be durable when
+//	    this batch was written
+//	32  i64 time, nanoseconds since 1970
+//	40  u32 number of the segment
+//	44  log id, 10 bytes
+//	54  u16 zero
+//	56  payload
+//
+// A batch is good if its checksum, magic, log id, segment and position are right.
+// What a recycled file held before, or what belongs elsewhere, is never good.
+//
+// The payload is a sequence of records: uvarint length, then so many bytes, of
+// which the first is the kind and the rest the body. Numbers are shortest-form
+// uvarints unless noted, text is a uvarint length and its bytes, a ref is an
+// incarnation number and a sequence.
+//
+//	1 incarnation  number, u32 nonce, through
+//	2 block        incarnation number, through
+//	3 prepare      ref, text id, 16 bytes fingerprint, count, then for each branch
+//	               a byte (1: plain) and text participant
+//	4 commit       ref, count, then a byte for each vote
+//	5 abort        ref, code byte, text participant, text message
+//	6 end          ref, outcome byte
+//	7 resolution   ref, text participant, outcome byte, text reason
+//
+// Clean file, 32 bytes: magic "dtc-end\n"; u32 checksum of the file with this
+// field zero; log id, 10 bytes; u16 zero; u64 position: the log was durable up to
+// here. It is one more proof of durability, true for ever, so it is not removed
+// when the log is used again.
+//
+// # Writing
+//
+// Batches are appended to the newest segment. When it is full it is synced, and a
+// new one is made: a file NUMBER.tmp is preallocated, written and synced, then
+// renamed to NUMBER.seg, then the directory is synced; only then is a batch
+// written to it. So a name ending in .seg always has a durable header, and all
+// segments but the newest are durable to their end.
+//
+// A clean Close syncs, writes the clean file (clean.tmp written and synced, renamed,
+// directory synced), and then cuts the preallocated rest off the newest segment.
+//
+// # Reading back
+//
+// Segments are read in the order of their numbers, each up to the start of the
+// next one, which supersedes the rest of it. The good batches from begin up to
+// the first that is not good are the log. The highest synced position in any
+// header, any good batch (also one behind the first bad one) and the clean file
+// says how far the log was durable for certain. If that is not within the good
+// batches, or a segment but the newest lacks part of what it must hold, or the
+// newest is shorter than it was made without a clean Close, something durable was
+// damaged, and Open refuses. Otherwise the rest is a tail that nobody was told is
+// durable, and is cut.
+//
+// What was read may still exist in the page cache alone, and a file whose sync
+// once failed can never be trusted to reach the disk. So Open copies everything
+// from the position that was durable for certain (or a little more, see below) to
+// the end into a new segment, made like any other: complete and synced before it
+// has its name. It goes on from there and never writes to an old segment. If the
+// newest segment holds little, all of it is copied and the old file removed, so
+// that opening a log often does not leave many small files.
+//
+// # Crash cases
+//
+// A crash may come anywhere; each of these leaves one of two states, both good.
+//
+//   - Making a segment, before the rename is durable: NUMBER.tmp or nothing
+//     remains. It is removed by the next Open. The segment before it is intact.
+//   - After the rename: the segment is complete with all it was born with.
+//   - Writing batches: any unsynced part may be missing, also in the middle. The
+//     batches behind a gap say that only what lies before it was synced. Cut.
+//   - During Open, before the new segment has its name: nothing has changed.
+//     Afterwards: the new segment supersedes what it copied. Doing it again copies
+//     the copy.
+//   - Removing and cutting superseded segments: either state reads the same.
+//   - Making the first segment: the directory holds no segment and no clean file,
+//     which is a new log.
+//   - Clean Close: the clean file is either the old one or the new one, and both
+//     are true. The rest of the segment is cut only when the new one is durable.
+package wal

@@ -1,0 +1,193 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/internal/vfs"
+	"github.com/dtc-project/dtc/txlog"
+)
+
+// Log is an open log. It owns one goroutine, which Close waits for.
+type Log struct {
+	dir         string
+	fs          vfs.FS
+	segmentSize int64
+	batchSize   int // a batch that is longer takes no further record
+	lock        io.Closer
+	id          protocol.LogID
+	found       *contents // until Replay
+
+	mu      sync.Mutex
+	work    sync.Cond // the writer waits here for queue or closing
+	queue   []*batch
+	spare   [][]byte // buffers of batches that are written
+	closing bool
+	err     error // why nothing is taken any more
+
+	failed chan struct{} // closed when the log fails
+	done   chan struct{} // closed when the writer has ended
+	stats  counters
+
+	// Owned by the writer.
+	head     segmentHeader // of the newest segment
+	file     vfs.File      // the newest segment; nil after a failure
+	written  uint64        // everything before was written
+	synced   uint64        // everything before is durable
+	closeErr error         // for Close, when done is closed
+}
+
+var _ txlog.Log = (*Log)(nil)
+
+// batch is a group of records on its way to the disk.
+type batch struct {
+	buf     []byte // room for the header, then the payload
+	records uint32
+	durable chan struct{} // made for the first who waits; closed when err is set
+	err     error
+}
+
+// Batches of this size cost little more than small ones for each write.
+const maxBatchSize = 256 << 10
+
+func newLog(dir string, o Options, lock io.Closer) *Log {
+	l := &Log{
+		dir: dir, fs: o.FS, segmentSize: o.SegmentSize, lock: lock,
+		batchSize: int(min(maxBatchSize, o.SegmentSize/4)),
+		failed:    make(chan struct{}), done: make(chan struct{}),
+	}
+	l.work.L = &l.mu
+	return l
+}
+
+// ID implements [txlog.Log].
+func (l *Log) ID() protocol.LogID { return l.id }
+
+// Replay implements [txlog.Log].
+func (l *Log) Replay(fn func(txlog.Entry) error) error {
+	found := l.found
+	l.found = nil
+	if found == nil {
+		return errors.New("wal: a log is replayed once")
+	}
+	return found.replay(fn)
+}
+
+// Append implements [txlog.Log]. The record is handed to the operating system as
+// soon as the writer is idle, so that it survives the death of the process.
+func (l *Log) Append(r txlog.Record) error {
+	_, err := l.add(r, false)
+	return err
+}
+
+// Force implements [txlog.Log].
+func (l *Log) Force(r txlog.Record) error {
+	b, err := l.add(r, true)
+	if err != nil {
+		return err
+	}
+	<-b.durable
+	return b.err
+}
+
+// add puts a record into the queue and returns its batch.
+func (l *Log) add(r txlog.Record, wait bool) (*batch, error) {
+	// On the stack and outside the lock: adding is then one short copy.
+	var space [256]byte
+	record, err := appendRecord(space[:0], r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", txlog.ErrRefused, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil, fmt.Errorf("%w: %w", txlog.ErrRefused, l.err)
+	}
+	if len(l.queue) == 0 || len(l.queue[len(l.queue)-1].buf) >= l.batchSize {
+		l.queue = append(l.queue, l.newBatch())
+		if len(l.queue) == 1 {
+			l.work.Signal()
+		}
+	}
+	b := l.queue[len(l.queue)-1]
+	b.buf = appendFramed(b.buf, record)
+	b.records++
+	if wait && b.durable == nil {
+		b.durable = make(chan struct{})
+	}
+	return b, nil
+}
+
+func (l *Log) newBatch() *batch {
+	b := &batch{}
+	if n := len(l.spare); n > 0 {
+		b.buf, l.spare = l.spare[n-1], l.spare[:n-1]
+	} else {
+		b.buf = make([]byte, batchHeaderSize, 4<<10)
+	}
+	return b
+}
+
+// Close implements [txlog.Log]. If the log has failed before it returns why, and
+// leaves no mark of a clean end. Records that are added while Close runs are
+// durable or refused. A second Close does nothing.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		<-l.done
+		return nil
+	}
+	l.closing = true
+	if l.err == nil {
+		l.err = ErrClosed
+	}
+	l.work.Signal()
+	l.mu.Unlock()
+	<-l.done
+	return l.closeErr
+}
+
+// Err returns why the log takes nothing more, or nil. It does not count Close as
+// a reason.
+func (l *Log) Err() error {
+	select {
+	case <-l.failed:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.err
+	default:
+		return nil
+	}
+}
+
+// Failed returns a channel that is closed when the log fails: when a write or a
+// sync went wrong, so that it takes nothing more.
+func (l *Log) Failed() <-chan struct{} { return l.failed }
+
+// Stats are counts since the log was opened.
+type Stats struct {
+	Forced   uint64 // syncs that somebody waited for
+	Batches  uint64 // written
+	Records  uint64 // written
+	Bytes    uint64 // written, with headers
+	LastSync time.Duration
+}
+
+type counters struct{ forced, batches, records, bytes, lastSync atomic.Uint64 }
+
+// Stats returns the counts so far.
+func (l *Log) Stats() Stats {
+	return Stats{
+		Forced:   l.stats.forced.Load(),
+		Batches:  l.stats.batches.Load(),
+		Records:  l.stats.records.Load(),
+		Bytes:    l.stats.bytes.Load(),
+		LastSync: time.Duration(l.stats.lastSync.Load()),
+	}
+}

@@ -1,0 +1,194 @@
+package wal
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dtc-project/dtc/internal/vfs"
+)
+
+// Options are settings of a log. The zero value, and nil, give the defaults.
+type Options struct {
+	// SegmentSize is the size of a segment file in bytes: 8 MiB if 0, and at
+	// least 4 KiB. It may differ from one opening to the next.
+	SegmentSize int64
+
+	// FS is the file system: that of the operating system if nil. Tests give a
+	// simulated one.
+	FS vfs.FS
+}
+
+const (
+	defaultSegmentSize = 8 << 20
+	minSegmentSize     = 4 << 10
+)
+
+func (o *Options) withDefaults() Options {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	if d.SegmentSize == 0 {
+		d.SegmentSize = defaultSegmentSize
+	}
+	d.SegmentSize = max(d.SegmentSize, minSegmentSize)
+	if d.FS == nil {
+		d.FS = vfs.OS{}
+	}
+	return d
+}
+
+// Open opens the log in dir for reading and writing, and makes both if they do
+// not exist. It takes the log's lock, reads and checks everything, and makes
+// durable what it has found, before it returns.
+//
+// The error is a [*InUseError], [*CorruptError], [*VersionError], [*NotLogError],
+// or what the file system said. After any error the log is as it was.
+func Open(dir string, o *Options) (_ *Log, err error) {
+	opts := o.withDefaults()
+	fsys := opts.FS
+	if err := fsys.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("wal: make the log's directory: %w", err)
+	}
+	lock, err := fsys.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		if held := (*vfs.LockedError)(nil); errors.As(err, &held) {
+			return nil, &InUseError{Dir: dir, PID: held.PID}
+		}
+		return nil, fmt.Errorf("wal: lock %s, which this process must be able to write: %w", dir, err)
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+
+	// Names that a killed process left unsynced must not be lost from under
+	// what is built on them.
+	if err := fsys.SyncDir(dir); err != nil {
+		return nil, fmt.Errorf("wal: sync directory: %w", err)
+	}
+	found, err := readContents(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	l := newLog(dir, opts, lock)
+	if err := l.start(found); err != nil {
+		return nil, fmt.Errorf("wal: start a segment in %s, which this process must be able to write: %w", dir, err)
+	}
+	go l.write()
+	return l, nil
+}
+
+// start puts a fresh segment behind what was found, and removes what it
+// supersedes.
+func (l *Log) start(found *contents) error {
+	h := segmentHeader{number: 1, time: time.Now().UnixNano()}
+	var batches []byte
+	if len(found.segments) == 0 {
+		rand.Read(h.log[:]) // never fails
+	} else {
+		h.log, h.number, h.begin = found.log, found.last().number+1, found.last().begin
+		h.synced = found.end
+		var err error
+		if h.start, batches, err = l.takeOver(found, h.number); err != nil {
+			return err
+		}
+	}
+	if err := removeTemporary(l.fs, l.dir); err != nil {
+		return err
+	}
+	h.size = max(l.segmentSize, segmentHeaderSize+int64(len(batches)))
+	f, err := createSegment(l.fs, l.dir, &h, batches)
+	if err != nil {
+		return err
+	}
+	if err := l.tidy(found, h.start); err != nil {
+		f.Close()
+		return err
+	}
+	l.id, l.head, l.file = h.log, h, f
+	l.written, l.synced = h.synced, h.synced
+	found.log = h.log
+	found.segments = append(found.segments, segment{
+		segmentHeader: h, path: filepath.Join(l.dir, segmentName(h.number)), end: h.synced,
+	})
+	l.found = found
+	return nil
+}
+
+// takeOver returns the batches that the fresh segment begins with, and where
+// they start: what may not be durable, or all of the newest segment if that is
+// little, so that it can go.
+func (l *Log) takeOver(found *contents, number uint32) (start uint64, batches []byte, err error) {
+	last := found.last()
+	start = found.synced
+	if found.end-last.start <= uint64(l.segmentSize/4) {
+		start = last.start
+	}
+	data, err := readFile(l.fs, last.path)
+	if err != nil {
+		return 0, nil, err
+	}
+	boundary := false
+	end, err := last.walk(data, found.log, func(h batchHeader, _ []byte) error {
+		at := h.place.position
+		boundary = boundary || at == start
+		if at < start {
+			return nil
+		}
+		from := len(batches)
+		batches = append(batches, data[last.offset(at):][:h.size()]...)
+		stampBatch(batches[from:], place{found.log, number, at})
+		return nil
+	})
+	if err == nil && (end != found.end || !boundary && start != end) {
+		err = last.damaged(end, "this was good a moment ago: the file was changed, or the disk reads wrongly")
+	}
+	return start, batches, err
+}
+
+// tidy removes what the fresh segment has superseded. Whether that is durable
+// does not matter: it reads the same either way.
+func (l *Log) tidy(found *contents, start uint64) error {
+	kept := found.segments[:0]
+	for _, s := range found.segments {
+		s.end = min(s.end, start)
+		if s.start >= s.end {
+			if err := l.fs.Remove(s.path); err != nil {
+				return err
+			}
+			continue
+		}
+		if s.end == start {
+			if err := l.fs.Truncate(s.path, s.offset(s.end)); err != nil {
+				return err
+			}
+		}
+		kept = append(kept, s)
+	}
+	found.segments = kept
+	return nil
+}
+
+func removeTemporary(fsys vfs.FS, dir string) error {
+	names, err := fsys.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		number, ok := strings.CutSuffix(name, ".tmp")
+		if _, segment := parseSegmentName(number + ".seg"); !ok || !segment && number != cleanName {
+			continue
+		}
+		if err := fsys.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

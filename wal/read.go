@@ -1,0 +1,294 @@
+package wal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/internal/vfs"
+	"github.com/dtc-project/dtc/txlog"
+)
+
+const (
+	lockName  = "LOCK"
+	cleanName = "clean"
+)
+
+// contents is what the files of a log say, read without changing them.
+type contents struct {
+	fs  vfs.FS
+	dir string
+
+	log      protocol.LogID
+	cleanEnd uint64    // what the clean file says
+	segments []segment // by number; none: the directory holds no log
+	end      uint64    // of the last good batch
+	synced   uint64    // what is durable for certain
+	tail     int64     // bytes behind end that are not zero or lie before such
+	batches  int
+	records  int
+	clean    bool // a clean Close proves that all of it is durable
+}
+
+type segment struct {
+	segmentHeader
+	path string
+	end  uint64 // where the next one begins, or the log ends
+}
+
+// last returns the newest segment.
+func (c *contents) last() *segment { return &c.segments[len(c.segments)-1] }
+
+func segmentName(number uint32) string { return fmt.Sprintf("%08d.seg", number) }
+
+func parseSegmentName(name string) (uint32, bool) {
+	digits, ok := strings.CutSuffix(name, ".seg")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return uint32(n), ok && err == nil && n > 0 && segmentName(uint32(n)) == name
+}
+
+// readContents reads and checks the whole log in dir. With a [*CorruptError] it
+// also returns what is good before the damage.
+func readContents(fsys vfs.FS, dir string) (*contents, error) {
+	c := &contents{fs: fsys, dir: dir}
+	// The clean file first: if the log is in use, segments only grow meanwhile.
+	if err := c.readClean(); err != nil {
+		return c, err
+	}
+	if err := c.readHeaders(); err != nil {
+		return c, err
+	}
+	if len(c.segments) == 0 {
+		return c, nil
+	}
+	c.synced = max(c.cleanEnd, c.last().synced)
+	for i := range c.segments {
+		if err := c.readSegment(i); err != nil {
+			return c, err
+		}
+	}
+	c.clean = c.cleanEnd == c.end && c.tail == 0
+	return c, nil
+}
+
+func (c *contents) readClean() error {
+	path := filepath.Join(c.dir, cleanName)
+	b, err := readFile(c.fs, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var ok bool
+	if c.log, c.cleanEnd, ok = parseClean(b); !ok {
+		return &CorruptError{File: path, Why: "the mark of the last clean close is not what was written; " +
+			"if all else is well, removing this file lets the log open without its protection"}
+	}
+	return nil
+}
+
+// readHeaders finds the segments and checks that together they can be a log.
+func (c *contents) readHeaders() error {
+	names, err := c.fs.ReadDir(c.dir)
+	if err != nil {
+		return fmt.Errorf("wal: read directory: %w", err)
+	}
+	closedOnce := c.log != protocol.LogID{}
+	for _, name := range names { // sorted, so in the order of numbers
+		number, ok := parseSegmentName(name)
+		if !ok {
+			continue
+		}
+		path := filepath.Join(c.dir, name)
+		h, err := c.readHeader(path, number)
+		if err != nil {
+			return err
+		}
+		if len(c.segments) == 0 && !closedOnce {
+			c.log = h.log
+		}
+		if h.log != c.log {
+			return &CorruptError{File: path, Why: fmt.Sprintf("it belongs to log %v, the files before it to log %v", h.log, c.log)}
+		}
+		if n := len(c.segments); n > 0 {
+			if h.start < c.segments[n-1].start {
+				return &CorruptError{File: path, Why: "it begins before the segment before it"}
+			}
+			c.segments[n-1].end = h.start
+		}
+		c.segments = append(c.segments, segment{segmentHeader: h, path: path, end: 1<<64 - 1})
+	}
+	if len(c.segments) == 0 {
+		if closedOnce {
+			return &CorruptError{File: c.dir, Why: "the log was closed cleanly, but all its segments are missing"}
+		}
+		return nil
+	}
+	if first := &c.segments[0]; first.start > c.last().begin {
+		return &CorruptError{File: first.path, Why: fmt.Sprintf(
+			"the log begins at position %d, this first segment at %d: one before it is missing", c.last().begin, first.start)}
+	}
+	return nil
+}
+
+func (c *contents) readHeader(path string, number uint32) (segmentHeader, error) {
+	f, err := c.fs.Open(path)
+	if err != nil {
+		return segmentHeader{}, fmt.Errorf("wal: %w", err)
+	}
+	defer f.Close()
+	b := make([]byte, segmentHeaderSize)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && err != io.EOF {
+		return segmentHeader{}, fmt.Errorf("wal: %w", err)
+	}
+	return parseSegmentHeader(b[:n], path, number)
+}
+
+// readSegment checks segment i and finds its end if it is the newest.
+func (c *contents) readSegment(i int) error {
+	s := &c.segments[i]
+	if s.start == s.end { // superseded by the next one
+		return nil
+	}
+	data, err := readFile(c.fs, s.path)
+	if err != nil {
+		return err
+	}
+	at, err := s.walk(data, c.log, func(h batchHeader, payload []byte) error {
+		c.batches++
+		c.records += int(h.records)
+		c.synced = max(c.synced, h.synced)
+		return decodePayload(payload, h.records, func(txlog.Record) error { return nil })
+	})
+	c.end = at
+	if err != nil {
+		return err
+	}
+	newest := i == len(c.segments)-1
+	if !newest {
+		if at != s.end {
+			return s.damaged(at, fmt.Sprintf("segment %d says that everything before position %d is durable, but this one is good only up to position %d",
+				c.segments[i+1].number, s.end, at))
+		}
+		return nil
+	}
+	s.end = at
+	if size := int64(len(data)); size < s.size && size != s.offset(c.cleanEnd) {
+		return s.damaged(at, fmt.Sprintf("the file was made %d bytes long and is cut to %d", s.size, size))
+	}
+	c.lookBehind(s, data, at)
+	if c.synced > at {
+		return s.damaged(at, fmt.Sprintf("the log is known to be durable up to position %d, but is good only up to position %d", c.synced, at))
+	}
+	return nil
+}
+
+// lookBehind reads what the good batches behind the first bad one say.
+func (c *contents) lookBehind(s *segment, data []byte, end uint64) {
+	from := s.offset(end)
+	if from >= int64(len(data)) {
+		return
+	}
+	rest := bytes.TrimRight(data[from:], "\x00")
+	c.tail = int64(len(rest))
+	for off := 0; off < len(rest); off += 8 {
+		h, _, ok := parseBatch(data[from+int64(off):], place{c.log, s.number, end + uint64(off)})
+		if ok {
+			c.synced = max(c.synced, h.synced)
+		}
+	}
+}
+
+// offset returns where in the file a position is.
+func (h *segmentHeader) offset(position uint64) int64 {
+	return segmentHeaderSize + int64(position-h.start)
+}
+
+func (s *segment) damaged(position uint64, why string) error {
+	return &CorruptError{File: s.path, Offset: s.offset(position), Why: why}
+}
+
+// walk calls fn for the good batches of data, which is the whole file, up to the
+// segment's end, and returns the position of what follows them.
+func (s *segment) walk(data []byte, log protocol.LogID, fn func(batchHeader, []byte) error) (uint64, error) {
+	at := s.start
+	for at < s.end {
+		off := s.offset(at)
+		if off >= int64(len(data)) {
+			break
+		}
+		h, payload, ok := parseBatch(data[off:], place{log, s.number, at})
+		if !ok {
+			break
+		}
+		if h.synced > at {
+			return at, s.damaged(at, "the batch contradicts itself")
+		}
+		if err := fn(h, payload); err != nil {
+			return at, s.damaged(at, err.Error())
+		}
+		at += uint64(h.size())
+	}
+	return at, nil
+}
+
+// replay calls fn for each entry up to the end that was found by readContents.
+func (c *contents) replay(fn func(txlog.Entry) error) error {
+	for i := range c.segments {
+		s := c.segments[i]
+		s.end = min(s.end, c.end)
+		if s.start >= s.end {
+			continue
+		}
+		data, err := readFile(c.fs, s.path)
+		if err != nil {
+			return err
+		}
+		var stop error
+		at, err := s.walk(data, c.log, func(h batchHeader, payload []byte) error {
+			e := txlog.Entry{Position: h.place.position, Time: time.Unix(0, h.time)}
+			return decodePayload(payload, h.records, func(r txlog.Record) error {
+				e.Record = r
+				stop = fn(e)
+				return stop
+			})
+		})
+		if stop != nil {
+			return stop
+		}
+		if err != nil {
+			return err
+		}
+		if at != s.end {
+			return s.damaged(at, "this was good a moment ago: the file was changed, or the disk reads wrongly")
+		}
+	}
+	return nil
+}
+
+func readFile(fsys vfs.FS, path string) ([]byte, error) {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("wal: %w", err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("wal: %w", err)
+	}
+	b := make([]byte, size)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && err != io.EOF {
+		return nil, fmt.Errorf("wal: read %s: %w", path, err)
+	}
+	return b[:n], nil
+}

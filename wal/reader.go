@@ -1,0 +1,95 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/txlog"
+)
+
+// Reader reads a log without changing anything and without taking its lock: a
+// coordinator may be using it meanwhile. It holds no resources.
+type Reader struct {
+	found  *contents
+	damage error
+}
+
+// Report is what [Reader.Verify] found.
+type Report struct {
+	Segments int
+	Batches  int
+	Records  int
+	End      uint64 // position behind the last good batch
+	Synced   uint64 // position up to which the log is durable for certain
+	Tail     int64  // bytes behind End that the next Open would cut
+	Clean    bool   // closed cleanly, and not used since
+}
+
+// OpenReadOnly reads and checks the log in dir. A log that is damaged can be
+// opened, to see what of it is good: [Reader.Verify] tells. The error is a
+// [*NoLogError], or what kept the files from being read.
+func OpenReadOnly(dir string, o *Options) (*Reader, error) {
+	fsys := o.withDefaults().FS
+	r := &Reader{}
+	// What looks like damage may be a file that was written or replaced while it
+	// was read. Then a second look sees something else.
+	for again := true; again; {
+		found, err := readContents(fsys, dir)
+		again = err != nil && (r.damage == nil || err.Error() != r.damage.Error())
+		r.found, r.damage = found, err
+	}
+	if r.damage == nil && len(r.found.segments) == 0 ||
+		errors.Is(r.damage, fs.ErrNotExist) && len(r.found.segments) == 0 {
+		return nil, &NoLogError{Dir: dir}
+	}
+	if !isRefusal(r.damage) {
+		return nil, r.damage
+	}
+	return r, nil
+}
+
+// isRefusal reports whether err, if any, is about what the files say.
+func isRefusal(err error) bool {
+	var corrupt *CorruptError
+	var version *VersionError
+	var foreign *NotLogError
+	return err == nil || errors.As(err, &corrupt) || errors.As(err, &version) || errors.As(err, &foreign)
+}
+
+// ID returns the log's id.
+func (r *Reader) ID() protocol.LogID { return r.found.log }
+
+// Verify reports what is good, with the error that Open would return.
+func (r *Reader) Verify() (Report, error) {
+	c := r.found
+	return Report{
+		Segments: len(c.segments),
+		Batches:  c.batches,
+		Records:  c.records,
+		End:      c.end,
+		Synced:   min(c.synced, c.end),
+		Tail:     c.tail,
+		Clean:    c.clean,
+	}, r.damage
+}
+
+// Replay calls fn for each good record up to the end or to the damage, oldest
+// first. An error of fn ends the replay and is returned; otherwise the error is
+// that of Verify. It may be called more than once.
+func (r *Reader) Replay(fn func(txlog.Entry) error) error {
+	var stop error
+	err := r.found.replay(func(e txlog.Entry) error {
+		stop = fn(e)
+		return stop
+	})
+	switch {
+	case stop != nil:
+		return stop
+	case err != nil:
+		return fmt.Errorf("the log changed while it was read, read it again: %w", err)
+	default:
+		return r.damage
+	}
+}
