@@ -288,3 +288,73 @@ func TestEveryCrashImage(t *testing.T) {
 		t.Errorf("images by records found: %v", lengths)
 	}
 }
+
+// TestRotationSyncs: a segment is durable before the next one says so, even if
+// nobody ever asked for it.
+func TestRotationSyncs(t *testing.T) {
+	fs := vfs.NewMem()
+	made := make(chan struct{}, 100)
+	fs.SetHook(func(op, path string) error {
+		if op == "after syncdir" {
+			made <- struct{}{}
+		}
+		return nil
+	})
+	l := mustOpen(t, fs)
+	for len(made) > 0 {
+		<-made
+	}
+	added := 0
+	for ; len(made) == 0; added++ {
+		must(t, l.Append(record(added)))
+	}
+	after := fs.CrashWith(func(int, int) int { return 0 })
+	must(t, l.Close())
+	again, n := recovered(t, after)
+	if n < 20 || n > added {
+		t.Errorf("%d records of %d survive, want those of the first segment", n, added)
+	}
+	must(t, again.Close())
+}
+
+// TestNamesOfAKilledOpening: an opening is killed when its segment has its name
+// but the directory is not synced; the next one builds on that segment, and then
+// power fails, and of the two names only the later one survives.
+func TestNamesOfAKilledOpening(t *testing.T) {
+	fs := vfs.NewMem()
+	l := mustOpen(t, fs)
+	must(t, l.Force(record(0)))
+	const added = 40
+	for i := 1; i < added; i++ {
+		must(t, l.Append(record(i)))
+	}
+	wal.WaitWritten(l, added)
+	fs = fs.Kill() // l lives on, elsewhere
+	must(t, l.Close())
+
+	stop := func(op, _ string) error {
+		if op == "after rename" {
+			return errStopped
+		}
+		return nil
+	}
+	for range 2 {
+		fs.SetHook(stop)
+		if _, err := open(fs); !errors.Is(err, errStopped) {
+			t.Fatal(err)
+		}
+		fs = fs.Kill()
+	}
+	last := fs.Unsynced() - 1
+	after := fs.CrashWith(func(i, n int) int {
+		if i == last {
+			return n
+		}
+		return 0
+	})
+	again, n := recovered(t, after)
+	must(t, again.Close())
+	if n != added {
+		t.Errorf("%d records, want %d", n, added)
+	}
+}

@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"strings"
 	"testing"
@@ -124,8 +125,14 @@ func big(t *testing.T) *vfs.Mem {
 	return fs
 }
 
+func segmentPath(n int) string { return fmt.Sprintf("%s/%08d.seg", dir, n) }
+
 func TestSegmentsThatDoNotFit(t *testing.T) {
 	fs := big(t)
+	newest := 0
+	for fs.ReadFile(segmentPath(newest+1)) != nil {
+		newest++
+	}
 	for name, change := range map[string]func(*vfs.Mem){
 		"FirstMissing":  func(fs *vfs.Mem) { fs.RemoveFile(seg1) },
 		"MiddleMissing": func(fs *vfs.Mem) { fs.RemoveFile(seg2) },
@@ -134,11 +141,13 @@ func TestSegmentsThatDoNotFit(t *testing.T) {
 			fs.WriteFile(seg1, b)
 			fs.WriteFile(seg2, a)
 		},
-		"Duplicated":   func(fs *vfs.Mem) { fs.WriteFile(dir+"/00000099.seg", fs.ReadFile(seg2)) },
-		"AnotherLog":   func(fs *vfs.Mem) { fs.WriteFile(seg2, big(t).ReadFile(seg2)) },
-		"MiddleShort":  func(fs *vfs.Mem) { fs.WriteFile(seg2, fs.ReadFile(seg2)[:2000]) },
-		"MiddleEmpty":  func(fs *vfs.Mem) { fs.WriteFile(seg2, nil) },
-		"MiddleZeroed": func(fs *vfs.Mem) { fs.WriteFile(seg2, append(fs.ReadFile(seg2)[:72], make([]byte, 4024)...)) },
+		"Duplicated":         func(fs *vfs.Mem) { fs.WriteFile(dir+"/00000099.seg", fs.ReadFile(seg2)) },
+		"NewestDuplicated":   func(fs *vfs.Mem) { fs.WriteFile(segmentPath(newest+1), fs.ReadFile(segmentPath(newest))) },
+		"NewestOfAnotherLog": func(fs *vfs.Mem) { fs.WriteFile(segmentPath(newest), big(t).ReadFile(segmentPath(newest))) },
+		"AnotherLog":         func(fs *vfs.Mem) { fs.WriteFile(seg2, big(t).ReadFile(seg2)) },
+		"MiddleShort":        func(fs *vfs.Mem) { fs.WriteFile(seg2, fs.ReadFile(seg2)[:2000]) },
+		"MiddleEmpty":        func(fs *vfs.Mem) { fs.WriteFile(seg2, nil) },
+		"MiddleZeroed":       func(fs *vfs.Mem) { fs.WriteFile(seg2, append(fs.ReadFile(seg2)[:72], make([]byte, 4024)...)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := fs.Kill()

@@ -215,13 +215,11 @@ func TestFailAtEveryStep(t *testing.T) {
 func TestRefusedRecords(t *testing.T) {
 	fs := vfs.NewMem()
 	l := mustOpen(t, fs)
-	var none *txlog.Block
 	for i, r := range badRecords() {
 		if err := l.Force(r); !errors.Is(err, txlog.ErrRefused) {
 			t.Errorf("bad record %d: %v", i, err)
 		}
 	}
-	_ = none
 	must(t, l.Force(record(0))) // and the log is as good as before
 	must(t, l.Close())
 	again, n := recovered(t, fs)
@@ -258,7 +256,7 @@ func TestInUse(t *testing.T) {
 	must(t, l.Close())
 }
 
-// TestForcedWritesAreShared holds up a sync until sixteen more are waiting.
+// TestForcedWrites holds up a sync until sixteen more are waiting.
 func TestForcedWrites(t *testing.T) {
 	fs := vfs.NewMem()
 	l := mustOpen(t, fs)
@@ -386,4 +384,27 @@ func TestReadingWhileWriting(t *testing.T) {
 	close(stop)
 	all.Wait()
 	must(t, l.Close())
+}
+
+// TestReadingWhileClosing: the log is closed, and its file cut, after the reader
+// has looked for the mark of a clean close and before it reads the file.
+func TestReadingWhileClosing(t *testing.T) {
+	fs := vfs.NewMem()
+	l := mustOpen(t, fs)
+	must(t, l.Force(record(0)))
+	opens := 0
+	fs.SetHook(func(op, path string) error {
+		if op == "before open" && path == seg1 {
+			if opens++; opens == 2 {
+				must(t, l.Close())
+			}
+		}
+		return nil
+	})
+	r, err := wal.OpenReadOnly(dir, &wal.Options{FS: fs})
+	must(t, err)
+	report, err := r.Verify()
+	if err != nil || !report.Clean || report.Records != 1 || opens < 4 {
+		t.Errorf("%+v, %v, %d looks", report, err, opens)
+	}
 }

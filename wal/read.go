@@ -27,7 +27,8 @@ type contents struct {
 	dir string
 
 	log      protocol.LogID
-	cleanEnd uint64    // what the clean file says
+	closed   bool      // there is a clean file
+	cleanEnd uint64    // what it says
 	segments []segment // by number; none: the directory holds no log
 	end      uint64    // of the last good batch
 	synced   uint64    // what is durable for certain
@@ -74,7 +75,7 @@ func readContents(fsys vfs.FS, dir string) (*contents, error) {
 			return c, err
 		}
 	}
-	c.clean = c.cleanEnd == c.end && c.tail == 0
+	c.clean = c.closed && c.cleanEnd == c.end && c.tail == 0
 	return c, nil
 }
 
@@ -87,8 +88,7 @@ func (c *contents) readClean() error {
 	if err != nil {
 		return err
 	}
-	var ok bool
-	if c.log, c.cleanEnd, ok = parseClean(b); !ok {
+	if c.log, c.cleanEnd, c.closed = parseClean(b); !c.closed {
 		return &CorruptError{File: path, Why: "the mark of the last clean close is not what was written; " +
 			"if all else is well, removing this file lets the log open without its protection"}
 	}
@@ -101,7 +101,6 @@ func (c *contents) readHeaders() error {
 	if err != nil {
 		return fmt.Errorf("wal: read directory: %w", err)
 	}
-	closedOnce := c.log != protocol.LogID{}
 	for _, name := range names { // sorted, so in the order of numbers
 		number, ok := parseSegmentName(name)
 		if !ok {
@@ -112,7 +111,7 @@ func (c *contents) readHeaders() error {
 		if err != nil {
 			return err
 		}
-		if len(c.segments) == 0 && !closedOnce {
+		if len(c.segments) == 0 && !c.closed {
 			c.log = h.log
 		}
 		if h.log != c.log {
@@ -127,7 +126,7 @@ func (c *contents) readHeaders() error {
 		c.segments = append(c.segments, segment{segmentHeader: h, path: path, end: 1<<64 - 1})
 	}
 	if len(c.segments) == 0 {
-		if closedOnce {
+		if c.closed {
 			return &CorruptError{File: c.dir, Why: "the log was closed cleanly, but all its segments are missing"}
 		}
 		return nil
@@ -182,7 +181,7 @@ func (c *contents) readSegment(i int) error {
 		return nil
 	}
 	s.end = at
-	if size := int64(len(data)); size < s.size && size != s.offset(c.cleanEnd) {
+	if size := int64(len(data)); size < s.size && !(c.closed && size == s.offset(c.cleanEnd)) {
 		return s.damaged(at, fmt.Sprintf("the file was made %d bytes long and is cut to %d", s.size, size))
 	}
 	c.lookBehind(s, data, at)

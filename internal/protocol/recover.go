@@ -65,7 +65,9 @@ func resolvedState(stated, decided Outcome) BranchState {
 func (t *Tx) recovered(dst []Effect) []Effect {
 	if t.stopped == ReasonRecovered {
 		t.stopped = NoReason
-		dst = append(dst, AppendAbort{})
+		if t.logged {
+			dst = append(dst, AppendAbort{})
+		}
 	}
 	dst = append(dst, Tell{t.outcome})
 	for i := range t.branches {

@@ -130,6 +130,10 @@ func (s *script) recover(w []string) ([]string, error) {
 	s.names = nil
 	for _, word := range w {
 		name, value, voted := strings.Cut(word, "=")
+		if name == "unlogged" {
+			f.Unlogged = true
+			continue
+		}
 		if name == "rolled_back" {
 			f.Decision, f.Why = RolledBack, ReasonVoteAbort
 			continue

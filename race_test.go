@@ -1,0 +1,7 @@
+//go:build race
+
+package dtc_test
+
+// secondStride thins out the kills of recovery: every 41st step, another one for
+// each step at which the first kill came.
+const secondStride = 41
