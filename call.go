@@ -76,7 +76,7 @@ func (t *txn) callArguments(br *branchRun, verb protocol.Verb) (Branch, context.
 	if verb != protocol.Prepare {
 		br.finishes++
 		b.Attempt = br.finishes
-		return b, t.finishContext(), true
+		return b, t.finishContext(br.lane.inline()), true
 	}
 	if t.m.State() != protocol.Preparing {
 		return b, nil, false
@@ -88,9 +88,12 @@ func (t *txn) callArguments(br *branchRun, verb protocol.Verb) (Branch, context.
 
 // finishContext carries the caller's values into phase two, but neither its
 // deadline nor its cancellation. Closing the coordinator ends it.
-func (t *txn) finishContext() context.Context {
-	if t.ctx == nil || t.ctx == t.c.ctx {
+func (t *txn) finishContext(inline bool) context.Context {
+	switch {
+	case t.ctx == t.c.ctx:
 		return t.c.ctx
+	case inline && t.ctx.Done() == nil:
+		return t.ctx // it never ends, and the call never waits
 	}
 	return withValues{t.c.ctx, t.ctx}
 }

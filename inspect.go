@@ -24,7 +24,7 @@ func (c *Coordinator) Outcome(_ context.Context, id TxID) (Outcome, error) {
 	t := c.ids[id]
 	var past *remembered
 	if t == nil {
-		past = c.past.get(id, c.now())
+		past = c.past.get(outcomeKey(id), c.now())
 	}
 	c.mu.Unlock()
 	switch {

@@ -64,6 +64,12 @@ type registration struct {
 
 func (r *registration) listing() bool { return r != nil && r.lister != nil && r.lister.Listing() }
 
+// inline reports whether the participant's calls never wait.
+func (l *lane) inline() bool {
+	r := l.p.Load()
+	return r != nil && r.inline
+}
+
 type job struct {
 	br   *branchRun
 	verb protocol.Verb

@@ -18,7 +18,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	if c.logError.Load() != nil {
 		return nil, false, nil, c.Err()
 	}
-	now := c.now()
+	now, key := c.now(), outcomeKey(id)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.sequence(); err != nil { // may let go of the lock: before any look-up
@@ -30,7 +30,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 		}
 		return old, true, nil, nil
 	}
-	if past := c.past.get(id, now); past != nil {
+	if past := c.past.get(key, now); past != nil {
 		if past.fingerprint != fp {
 			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches", ErrTxConflict, id)
 		}
@@ -39,11 +39,16 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	if err := c.room(lanes); err != nil {
 		return nil, false, nil, err
 	}
-	t = &txn{c: c, id: id, fingerprint: fp, started: now, m: protocol.New()}
+	t = &txn{c: c, id: id, key: key, fingerprint: fp, started: now, m: protocol.New(len(lanes))}
 	t.xid = XID{Log: c.log.ID(), Incarnation: c.self, Seq: c.next}
 	c.next++
-	block := make([]branchRun, len(lanes))
-	t.branches = make([]*branchRun, len(lanes))
+	n := len(lanes)
+	block := make([]branchRun, n)
+	t.branches = make([]*branchRun, n)
+	t.effects = make([]protocol.Effect, 0, n+3) // the most that one step asks for
+	if n > 0 && lanes[0].inline() {
+		t.inline.jobs = make([]job, 0, n)
+	}
 	for i, l := range lanes {
 		t.branches[i] = &block[i]
 		t.enlist(&block[i], l, i, false)
@@ -207,9 +212,9 @@ func (c *Coordinator) forget(t *txn) {
 	if c.ids[t.id] == t {
 		delete(c.ids, t.id)
 		if t.refused == nil {
-			c.past.add(t.id, remembered{
+			c.past.add(t.key, remembered{
 				outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
-				ref: t.ref(), at: t.decidedAt,
+				ref: t.ref(), at: t.decidedAt.UnixNano(),
 			})
 		}
 	}
@@ -290,9 +295,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
 	t.mu.Lock()
 	t.ctx = ctx
 	if t.waits {
-		if t.cancel == nil {
-			t.ctx, t.cancel = context.WithCancel(ctx)
-		}
+		t.ctx, t.cancel = context.WithCancel(ctx)
 	}
 	t.step(first)
 	t.pump(true)
@@ -407,7 +410,7 @@ func (t *txn) detach() {
 		t.cancel = nil
 	}
 	t.ctx = t.c.ctx
-	t.lastCause = nil
+	t.lastCause, t.effects, t.inline = nil, nil, fifo{}
 	for _, br := range t.branches {
 		br.payload = nil
 	}

@@ -13,7 +13,7 @@ type remembered struct {
 	code        Code
 	fingerprint [16]byte
 	ref         txlog.Ref
-	at          time.Time
+	at          int64 // nanoseconds since 1970, by the wall clock
 }
 
 // result returns what Execute returns for a transaction that ended earlier.
@@ -38,7 +38,7 @@ type outcomes struct {
 	ring    []outcomeEntry // in the order in which they ended
 	first   int            // the oldest, once the ring is full
 	byID    map[[16]byte]int32
-	dropped time.Time // when the youngest forgotten one had ended
+	dropped int64 // when the youngest forgotten one had ended
 }
 
 type outcomeEntry struct {
@@ -58,8 +58,8 @@ func outcomeKey(id TxID) (k [16]byte) {
 
 func (o *outcomes) len() int { return len(o.byID) }
 
-func (o *outcomes) add(id TxID, r remembered) {
-	e := outcomeEntry{outcomeKey(id), r}
+func (o *outcomes) add(key [16]byte, r remembered) {
+	e := outcomeEntry{key, r}
 	at := len(o.ring)
 	if at < o.limit {
 		o.ring = append(o.ring, e)
@@ -75,19 +75,16 @@ func (o *outcomes) add(id TxID, r remembered) {
 	o.byID[e.key] = int32(at)
 }
 
-func (o *outcomes) get(id TxID, now time.Time) *remembered {
-	if len(o.byID) == 0 {
-		return nil
-	}
-	at, ok := o.byID[outcomeKey(id)]
-	if !ok || now.Sub(o.ring[at].at) > o.keep {
+func (o *outcomes) get(key [16]byte, now time.Time) *remembered {
+	at, ok := o.byID[key]
+	if !ok || now.UnixNano()-o.ring[at].at > int64(o.keep) {
 		return nil
 	}
 	r := o.ring[at].remembered
 	return &r
 }
 
-// decision returns the outcome of a transaction by its place in the log.
+// decisions fills in the outcomes of transactions by their place in the log.
 func (o *outcomes) decisions(want map[txlog.Ref]Outcome) {
 	for i := range o.ring {
 		if _, ok := want[o.ring[i].ref]; ok {
@@ -99,8 +96,12 @@ func (o *outcomes) decisions(want map[txlog.Ref]Outcome) {
 // since returns from when on every outcome is remembered; the zero time means
 // that none was forgotten since the log was opened.
 func (o *outcomes) since(now time.Time) time.Time {
-	if horizon := now.Add(-o.keep); horizon.After(o.dropped) && len(o.ring) > 0 && o.ring[o.first].at.Before(horizon) {
-		return horizon
+	since := o.dropped
+	if horizon := now.Add(-o.keep).UnixNano(); len(o.ring) > 0 && o.ring[o.first].at < horizon {
+		since = max(since, horizon)
 	}
-	return o.dropped
+	if since == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, since)
 }

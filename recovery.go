@@ -92,9 +92,9 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 			return fmt.Errorf("the end of transaction %s, which is not open", rec.Ref)
 		}
 		delete(r.open, rec.Ref)
-		c.past.add(TxID(u.prepare.TxID), remembered{
+		c.past.add(outcomeKey(TxID(u.prepare.TxID)), remembered{
 			outcome: rec.Outcome, code: u.reason.Code, fingerprint: u.prepare.Fingerprint,
-			ref: rec.Ref, at: e.Time,
+			ref: rec.Ref, at: e.Time.UnixNano(),
 		})
 	default:
 		return fmt.Errorf("a record of kind %s, which this program does not know", e.Record.Kind())
@@ -159,7 +159,7 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 // c.mu.
 func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 	t := &txn{
-		c: c, id: TxID(u.prepare.TxID), xid: x, fingerprint: u.prepare.Fingerprint,
+		c: c, id: TxID(u.prepare.TxID), key: outcomeKey(TxID(u.prepare.TxID)), xid: x, fingerprint: u.prepare.Fingerprint,
 		started: u.decided, recovered: true, waits: true, ctx: c.ctx, reason: u.reason,
 	}
 	found := protocol.Found{Decision: u.decision, Votes: u.votes, Why: u.reason.Code, Resolved: u.resolved}

@@ -22,6 +22,7 @@ import (
 type txn struct {
 	c           *Coordinator
 	id          TxID
+	key         [16]byte // the id's, where outcomes are remembered
 	xid         XID
 	fingerprint [16]byte
 	branches    []*branchRun // grows under mu until phase one
@@ -228,7 +229,7 @@ func (t *txn) force(r txlog.Record) protocol.Event {
 }
 
 func (t *txn) send(br *branchRun, verb protocol.Verb) {
-	if r := br.lane.p.Load(); r != nil && r.inline {
+	if br.lane.inline() {
 		t.inline.push(job{br, verb})
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func compare(b *testing.B, callers int, inline, plain bool) {
 		b.Fatal(err)
 	}
 	record := make([]byte, 100)
-	var seq atomic.Int64
+	var seq, bared atomic.Int64
 	transaction := func() {
 		id := dtc.TxID("order-" + strconv.FormatInt(seq.Add(1), 10))
 		if ok, err := c.Execute(context.Background(), id, dtc.Branch{Participant: "a"}, dtc.Branch{Participant: "b"}); !ok {
@@ -68,15 +69,21 @@ func compare(b *testing.B, callers int, inline, plain bool) {
 	load(callers, func() { bare.Append(record) })
 	var ratios, whole, limit []float64
 	began, syncs := seq.Load(), log.Stats().Forced
+	var cpuWhole, cpuBare time.Duration
 	for range rounds {
-		l := load(callers, func() { bare.Append(record) })
+		start := cpu()
+		l := load(callers, func() { bare.Append(record); bared.Add(1) })
+		middle := cpu()
 		w := load(callers, transaction)
+		cpuBare, cpuWhole = cpuBare+middle-start, cpuWhole+cpu()-middle
 		ratios, whole, limit = append(ratios, w/l), append(whole, w), append(limit, l)
 	}
 	b.ReportMetric(median(whole), "tx/s")
 	b.ReportMetric(median(limit), "bare/s")
 	b.ReportMetric(median(ratios), "ratio")
 	b.ReportMetric(float64(log.Stats().Forced-syncs)/float64(seq.Load()-began), "syncs/tx")
+	b.ReportMetric(float64(cpuWhole.Nanoseconds())/float64(seq.Load()-began), "cpu-ns/tx")
+	b.ReportMetric(float64(cpuBare.Nanoseconds())/float64(bared.Load()), "cpu-ns/bare")
 	b.ReportMetric(0, "ns/op")
 	if err := c.Close(); err != nil {
 		b.Fatal(err)
@@ -117,6 +124,15 @@ func load(callers int, f func()) float64 {
 	done.Store(true)
 	wg.Wait()
 	return float64(total.Load()) / time.Since(began).Seconds()
+}
+
+// cpu returns the processor time that this process has used.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func median(v []float64) float64 {

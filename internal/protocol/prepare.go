@@ -9,7 +9,7 @@ func (t *Tx) voted(dst []Effect, ev Voted) []Effect {
 		b.open-- // this attempt, at least, left nothing behind
 	}
 	t.prepareReturned(b)
-	if b.voted && b.vote != ev.Vote && !b.refused {
+	if b.voted && b.vote != ev.Vote && !b.expects(ev.Vote) {
 		return t.contradicted(dst, ev)
 	}
 	if !b.voted {
@@ -52,8 +52,6 @@ func (t *Tx) allVoted() bool {
 
 // contradicted: a participant voted twice and differently. It cannot be trusted
 // with "I hold nothing" any more, so an abort rolls it back. A decision stands.
-// (Once a rollback was sent, differing votes are what one must expect: a late
-// prepare is refused, and old answers may overtake each other.)
 func (t *Tx) contradicted(dst []Effect, ev Voted) []Effect {
 	b := &t.branches[ev.Branch]
 	b.quarantine, b.touched = true, true
@@ -70,6 +68,12 @@ func (t *Tx) contradicted(dst []Effect, ev Voted) []Effect {
 	}
 	return dst
 }
+
+// expects reports whether a vote that differs from the first one is no surprise.
+// Once a rollback was sent any may come: a late prepare is refused, and old
+// answers may overtake each other. Once the branch is finished, low water may have
+// passed it, and then a late prepare is refused as well.
+func (b *branch) expects(v Vote) bool { return b.refused || b.done && v == VoteAbort }
 
 // prepareReturned notes that the prepare call of a branch is over. If a rollback
 // went out beside it, that one may have come too early.

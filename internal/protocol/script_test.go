@@ -35,7 +35,7 @@ func runScript(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	s := &script{tx: New()}
+	s := &script{tx: New(0)}
 	var got []string
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
