@@ -367,6 +367,9 @@ func TestLogFailure(t *testing.T) {
 		if o, err := c.Outcome(t.Context(), "before"); o != dtc.Committed {
 			t.Errorf("what was durable may still be told: %v, %v", o, err)
 		}
+		if ok, err := c.Execute(t.Context(), "before", branches("a", "b")...); !ok {
+			t.Errorf("what was durable may still be told: %v", err)
+		}
 		time.Sleep(time.Minute)
 		if n := len(list[0].Prepared()); n != 1 {
 			t.Errorf("%d branches in doubt at a, want the one nobody may decide", n)

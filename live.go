@@ -15,9 +15,6 @@ import (
 // id never runs twice at the same time. It returns either the new transaction,
 // or one to join, or what is remembered of an earlier one.
 func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join bool, past *remembered, err error) {
-	if c.logError.Load() != nil {
-		return nil, false, nil, c.Err()
-	}
 	now, key := c.now(), outcomeKey(id)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -35,6 +32,9 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches", ErrTxConflict, id)
 		}
 		return nil, false, past, nil
+	}
+	if c.logError.Load() != nil { // what is known may still be told; nothing is begun
+		return nil, false, nil, c.Err()
 	}
 	if err := c.room(lanes); err != nil {
 		return nil, false, nil, err

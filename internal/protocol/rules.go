@@ -18,7 +18,7 @@ type View struct {
 	Replayed bool      // the log was read to its end
 	History  []Opening // every incarnation of the log, the current one last
 	Live     bool      // the XID is in the live table
-	Decision Outcome   // Committed or RolledBack if the log holds that decision
+	Decision Outcome   // how it ended, if the log still says so
 }
 
 // Verdict is what the sweep may do with a branch that a participant lists.
@@ -36,7 +36,7 @@ const (
 	// UnknownIncarnation: it names this log, but an opening or a sequence that
 	// the log does not know: there is more truth than this log holds.
 	UnknownIncarnation
-	// Decided: the log holds a decision to commit it, yet the participant still
+	// Decided: the log does not say that it was rolled back, yet the participant still
 	// lists it after it acknowledged. Somebody must look.
 	Decided
 )
@@ -60,7 +60,7 @@ func Sweep(x XID, v View) Verdict {
 		return Running
 	case v.Replayed && !known(x, v.History):
 		return UnknownIncarnation
-	case v.Decision == Committed:
+	case v.Decision != OutcomeUnknown && v.Decision != RolledBack:
 		return Decided
 	}
 	return RollBack
