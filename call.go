@@ -19,7 +19,7 @@ func (c *Coordinator) call(l *lane, j job) {
 	t, br, r := j.br.tx, j.br, l.p.Load()
 	b, ctx, ok := t.callArguments(br, j.verb)
 	if !ok {
-		t.handle(protocol.Withdrawn{Branch: br.index}, false)
+		t.handle(protocol.Withdrawn{Branch: br.index})
 		return
 	}
 	cancel := context.CancelFunc(func() {})

@@ -33,7 +33,6 @@ type Coordinator struct {
 	logError atomic.Pointer[error]
 
 	lanes   sync.Map // participant id → *lane
-	laneSeq sync.Mutex
 
 	mu       sync.Mutex // the live table; held briefly
 	closing  bool
@@ -49,7 +48,7 @@ type Coordinator struct {
 }
 
 type counters struct {
-	begun, committed, rolledBack, hazards, calls atomic.Int64
+	begun, committed, rolledBack, hazards atomic.Int64
 }
 
 // seqBlock is how many sequences are reserved by one forced record.

@@ -126,10 +126,8 @@ func (t *txn) result() (bool, error) {
 func (t *txn) heuristicError() error {
 	e := &HeuristicError{TxID: t.id, Decision: t.m.Decision()}
 	for i := range t.branches {
-		switch t.m.Branch(i) {
-		case protocol.BranchHeuristicCommitted, protocol.BranchHeuristicRolledBack:
+		if s := t.m.Branch(i); s == protocol.BranchHeuristicCommitted || s == protocol.BranchHeuristicRolledBack {
 			e.Participants = append(e.Participants, t.branches[i].lane.id)
-		default:
 		}
 	}
 	return e

@@ -2,7 +2,6 @@ package dtc_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -15,7 +14,7 @@ import (
 	"github.com/dtc-project/dtc/wal"
 )
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
 
 // open opens a coordinator over a log on a simulated disk.
 func open(t testing.TB, disk *vfs.Mem, cfg *dtc.Config) *dtc.Coordinator {

@@ -149,8 +149,8 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	if outcome != Committed && outcome != RolledBack {
 		return fmt.Errorf("%w: a branch is resolved as committed or rolled_back", ErrBadRequest)
 	}
-	if reason == "" {
-		return fmt.Errorf("%w: say why the branch is resolved by hand", ErrBadRequest)
+	if reason == "" || len(reason) > maxReason {
+		return fmt.Errorf("%w: say why the branch is resolved by hand, in at most %d bytes", ErrBadRequest, maxReason)
 	}
 	c.mu.Lock()
 	t := c.ids[id]
@@ -208,7 +208,7 @@ func (c *Coordinator) Retry(_ context.Context, id TxID) error {
 		return fmt.Errorf("%w: %s has no unfinished branch", ErrUnknownTx, id)
 	}
 	for i := range t.branches {
-		t.handle(protocol.RetryDue{Branch: i}, false)
+		t.handle(protocol.RetryDue{Branch: i})
 	}
 	return nil
 }

@@ -37,7 +37,8 @@ type lane struct {
 	// the order of their XIDs; unfinished is its length. Guarded by c.mu.
 	oldest, newest *branchRun
 	unfinished     int
-	swept          bool // see protocol.LowWaterView
+	swept          bool        // see protocol.LowWaterView
+	listed         map[XID]int // how many listings in a row have shown a branch
 
 	mu        sync.Mutex
 	stopped   bool
@@ -190,7 +191,7 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 
 func wake(due waitHeap) {
 	for _, w := range due {
-		w.br.tx.handle(protocol.RetryDue{Branch: w.br.index}, false)
+		w.br.tx.handle(protocol.RetryDue{Branch: w.br.index})
 	}
 }
 

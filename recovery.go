@@ -150,7 +150,7 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 			if c.ctx.Err() != nil {
 				return
 			}
-			t.handle(protocol.Recovered{}, false)
+			t.handle(protocol.Recovered{})
 		}
 	})
 }

@@ -77,6 +77,11 @@ func list(ctx context.Context, lister Lister, log LogID) (branches []InDoubtBran
 // adopt decides about each listed branch. Those that may be rolled back become
 // transactions of one branch, so that they are retried, bounded, shown and
 // counted for low water like all others.
+//
+// A transaction of ours may have ended between the listing and the look, so what
+// concerns this incarnation, or a decision that we know, counts only when two
+// listings in a row show it. That is a margin against noise; it is not what makes
+// the sweep safe.
 func (c *Coordinator) adopt(l *lane, listed []InDoubtBranch) int {
 	c.mu.Lock()
 	running := make(map[XID]bool)
@@ -91,31 +96,37 @@ func (c *Coordinator) adopt(l *lane, listed []InDoubtBranch) int {
 		c.past.decisions(decisions)
 	}
 	var orphans []*txn
-	foreign := 0
+	unclear := 0 // of earlier incarnations, and not to be finished by us
+	seen := make(map[XID]int, len(listed))
 	for _, b := range listed {
+		seen[b.XID] = l.listed[b.XID] + 1
 		verdict := protocol.Sweep(b.XID, protocol.View{
 			Log: c.log.ID(), Replayed: true, History: c.history,
 			Live: running[b.XID], Decision: decisions[refOf(b.XID)],
 		})
-		switch verdict {
-		case protocol.RollBack:
+		switch {
+		case verdict == protocol.RollBack && (b.XID.Incarnation != c.self || seen[b.XID] > 1):
 			running[b.XID] = true
 			orphans = append(orphans, c.orphan(l, b.XID))
-		case protocol.UnknownIncarnation, protocol.Decided:
-			foreign++
-			c.cfg.Logger.Error("a participant holds a branch in doubt that must not be presumed aborted: look at it",
-				"xid", b.XID.String(), "participant", l.id, "state", verdict.String())
-		case protocol.Foreign, protocol.NotYet, protocol.Running:
+		case verdict == protocol.UnknownIncarnation, verdict == protocol.Decided:
+			if b.XID.Incarnation != c.self {
+				unclear++
+			}
+			if seen[b.XID] == 2 {
+				c.cfg.Logger.Error("a participant holds a branch in doubt that must not be presumed aborted: look at it",
+					"xid", b.XID.String(), "participant", l.id, "state", verdict.String())
+			}
 		}
 	}
-	if foreign == 0 {
+	l.listed = seen
+	if unclear == 0 {
 		l.swept = true
 		l.setLowWater()
 	}
 	c.mu.Unlock()
 	for _, t := range orphans {
 		c.cfg.Logger.Info("rolling back a branch that no transaction owns", "xid", t.xid.String(), "participant", l.id)
-		t.handle(protocol.Recovered{}, false)
+		t.handle(protocol.Recovered{})
 	}
 	return len(orphans)
 }

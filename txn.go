@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,12 +85,12 @@ func (t *txn) ref() txlog.Ref {
 
 func (t *txn) trace() TraceTx { return TraceTx{t.id, t.xid} }
 
-// handle feeds an event to the machine and carries out its effects. owner says
-// that the caller is the goroutine that owns the transaction.
-func (t *txn) handle(ev protocol.Event, owner bool) {
+// handle feeds an event to the machine and carries out its effects, on any
+// goroutine but the owner's.
+func (t *txn) handle(ev protocol.Event) {
 	t.mu.Lock()
 	t.step(ev)
-	t.pump(owner)
+	t.pump(false)
 	t.mu.Unlock()
 }
 
@@ -283,6 +284,17 @@ func (t *txn) explain() {
 	if t.reason.Message == "" {
 		t.reason.Message = plainWords[code]
 	}
+	t.reason.Message = shorten(t.reason.Message)
+}
+
+// maxReason bounds what a participant's error may add to the log, in bytes.
+const maxReason = 1024
+
+func shorten(s string) string {
+	if len(s) <= maxReason {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxReason], "") + "…"
 }
 
 var plainWords = map[Code]string{
@@ -340,7 +352,7 @@ func (t *txn) logDecision(o Outcome) {
 func (t *txn) watchHung() {
 	for i := range t.branches {
 		if t.m.Calling(i) {
-			t.c.after(hungGrace, func() { t.handle(protocol.Hung{Branch: i}, false) })
+			t.c.after(hungGrace, func() { t.handle(protocol.Hung{Branch: i}) })
 		}
 	}
 }

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -52,7 +51,7 @@ func compare(b *testing.B, callers int, inline, plain bool) {
 	}
 	c, err := dtc.OpenLog(log, &dtc.Config{
 		Participants: []dtc.Participant{noop("a", inline, plain), noop("b", inline, plain)},
-		Logger:       slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger:       slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dtc-project/dtc/internal/vfs"
@@ -293,19 +294,16 @@ func TestEveryCrashImage(t *testing.T) {
 // nobody ever asked for it.
 func TestRotationSyncs(t *testing.T) {
 	fs := vfs.NewMem()
-	made := make(chan struct{}, 100)
+	var rotated atomic.Bool
+	l := mustOpen(t, fs)
 	fs.SetHook(func(op, path string) error {
 		if op == "after syncdir" {
-			made <- struct{}{}
+			rotated.Store(true)
 		}
 		return nil
 	})
-	l := mustOpen(t, fs)
-	for len(made) > 0 {
-		<-made
-	}
 	added := 0
-	for ; len(made) == 0; added++ {
+	for ; !rotated.Load(); added++ {
 		must(t, l.Append(record(added)))
 	}
 	after := fs.CrashWith(func(int, int) int { return 0 })

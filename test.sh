@@ -1,0 +1,139 @@
+#!/bin/sh
+# Runs every test of the repository. It needs Go and a shell to start; what else
+# the tests need it installs from Debian's packages, as root or with sudo, or
+# says what is missing and stops. Arguments go to `go test`: ./test.sh -short
+#
+# Everything is run even if something fails; the last line is the verdict.
+set -u
+
+cd -- "$(dirname -- "$0")" || exit 1
+root=$(pwd -P)
+start=$(date +%s)
+
+command -v go >/dev/null || {
+	echo "FAILED: go is not in PATH; dtc needs the Go of go.work or a later one" >&2
+	exit 1
+}
+export GOWORK="$root/go.work"
+export CGO_ENABLED=1 # the race detector is linked by the C compiler
+timeout=${DTC_TEST_TIMEOUT:-10m}
+
+# ---- what the tests need ----
+
+has() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+
+has_compiler() { printf '#include <stdlib.h>\n' | $(go env CC) -E - >/dev/null 2>&1; }
+
+has_postgres() {
+	has postgres && return # else Debian's place, which is not in PATH
+	for f in /usr/lib/postgresql/*/bin/postgres; do [ -x "$f" ] && return; done
+	return 1
+}
+
+has_roots() { # certificates: without them no module can be downloaded
+	for f in "${SSL_CERT_FILE:-}" /etc/ssl/certs/* /etc/ssl/cert.pem /etc/pki/tls/certs/*; do
+		[ -e "$f" ] && return
+	done
+	return 1
+}
+
+# missing prints the Debian packages that are still needed.
+missing() {
+	has_compiler || echo gcc libc6-dev
+	has_postgres || echo postgresql
+	has mariadbd || echo mariadb-server
+	has make || echo make # for `make lint`
+	has_roots || echo ca-certificates
+}
+
+# install installs the packages "$@". The tests make databases of their own, so
+# Debian's main cluster is not wanted: where PostgreSQL was never configured its
+# creation is switched off until the packages are in.
+install() {
+	as_root=
+	if [ "$(id -u)" -ne 0 ]; then
+		as_root='sudo -n'
+		$as_root true 2>/dev/null || return 1
+	fi
+	has apt-get || return 1
+	$as_root env DEBIAN_FRONTEND=noninteractive sh -euc '
+		if [ ! -e /etc/postgresql-common ]; then
+			own=/etc/postgresql-common/createcluster.d/dtc-tests.conf
+			mkdir -p "${own%/*}"
+			echo "create_main_cluster = false" >"$own"
+			trap "rm -f $own" EXIT
+			trap "exit 1" HUP INT TERM
+		fi
+		apt-get -qq -o DPkg::Lock::Timeout=300 update
+		apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
+			install -y --no-install-recommends "$@"
+	' install "$@" </dev/null
+}
+
+need=$(missing | xargs)
+if [ -n "$need" ]; then
+	echo "== installing: $need"
+	# shellcheck disable=SC2086 # a list of names
+	install $need
+	need=$(missing | xargs)
+fi
+if [ -n "$need" ]; then
+	echo "The tests need these Debian packages, and they could not be installed: $need" >&2
+	echo "Install them with:" >&2
+	echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends $need" >&2
+	echo "FAILED: missing packages: $need"
+	exit 1
+fi
+
+# ---- the tests ----
+
+failed=
+runs=0
+
+# run NAME DIR ARGS… runs go test in DIR and remembers whether it failed.
+run() {
+	name=$1 dir=$2
+	shift 2
+	echo "== $name: go test $*"
+	began=$(date +%s)
+	if (cd -- "$dir" && go test -timeout "$timeout" "$@") </dev/null; then
+		verdict=ok
+	else
+		verdict=FAILED
+		failed="$failed, $name"
+	fi
+	runs=$((runs + 1))
+	echo "== $name: $verdict in $(($(date +%s) - began)) s"
+}
+
+# A workspace's ./... is the module it is said in: each module by itself.
+modules=$(go list -m -f '{{.Dir}}') || {
+	echo "FAILED: the modules of go.work cannot be listed"
+	exit 1
+}
+count=0
+oldifs=$IFS
+IFS='
+'
+for dir in $modules; do
+	IFS=$oldifs
+	name=${dir#"$root"}
+	name=${name#/}
+	run "${name:-root}" "$dir" -race "$@" ./...
+	count=$((count + 1))
+done
+IFS=$oldifs
+
+# The explorer takes larger worlds without the race detector, and with the tag
+# canary it must find the bugs that the tag puts into the protocol.
+if [ -d internal/sim ]; then
+	run explorer . -count=1 "$@" ./internal/sim/...
+	run canaries . -count=1 -tags canary "$@" ./internal/sim/...
+fi
+
+took=$(($(date +%s) - start))
+if [ -n "$failed" ]; then
+	echo "FAILED: ${failed#, } ($runs runs over $count modules, $took s)"
+	exit 1
+fi
+echo "ok: $count modules, $runs runs, $took s"
