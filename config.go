@@ -121,9 +121,12 @@ func (t Timing) check(where string) error {
 		name  string
 		value time.Duration
 	}{
-		{"PrepareTimeout", t.PrepareTimeout}, {"PrepareAttempt", t.PrepareAttempt},
-		{"FinishAttempt", t.FinishAttempt}, {"Backoff", t.Backoff},
-		{"PrepareBackoffCap", t.PrepareBackoffCap}, {"FinishBackoffCap", t.FinishBackoffCap},
+		{"PrepareTimeout", t.PrepareTimeout},
+		{"PrepareAttempt", t.PrepareAttempt},
+		{"FinishAttempt", t.FinishAttempt},
+		{"Backoff", t.Backoff},
+		{"PrepareBackoffCap", t.PrepareBackoffCap},
+		{"FinishBackoffCap", t.FinishBackoffCap},
 		{"Concurrency", time.Duration(t.Concurrency)},
 	} {
 		if d.value < 0 {

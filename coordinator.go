@@ -32,7 +32,7 @@ type Coordinator struct {
 	stats    counters
 	logError atomic.Pointer[error]
 
-	lanes   sync.Map // participant id → *lane
+	lanes sync.Map // participant id → *lane
 
 	mu       sync.Mutex // the live table; held briefly
 	closing  bool

@@ -35,6 +35,7 @@ func (f *Flaky) call(ctx context.Context, method Method, b dtc.Branch, do reques
 	}
 	lost := func() error { return injected(ch.fault, c) }
 	switch ch.fault {
+	case NoFault:
 	case Drop:
 		return lost()
 	case LoseAnswer:
@@ -182,5 +183,6 @@ func (f *Flaky) deliver(ctx context.Context, c Call) {
 		_ = f.p.Commit(ctx, c.Branch)
 	case MethodRollback:
 		_ = f.p.Rollback(ctx, c.Branch)
+	case MethodInDoubt: // a listing has no effect
 	}
 }

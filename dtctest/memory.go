@@ -180,9 +180,9 @@ func (m *Memory) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 		return dtc.VoteReadOnly, nil
 	case RolledBack:
 		return dtc.VoteAbort, errors.New("dtctest: already rolled back")
-	default:
-		return dtc.VoteAbort, r.cause
+	case Aborted, Unknown:
 	}
+	return dtc.VoteAbort, r.cause
 }
 
 func (m *Memory) firstPrepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {

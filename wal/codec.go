@@ -12,10 +12,6 @@ import (
 // resolution, in bytes. A record with a longer one is refused.
 const MaxText = 1 << 16
 
-// maxRecord is above the longest record there can be: a prepare with all
-// branches, or a text of MaxText.
-const maxRecord = 1 << 17
-
 // appendRecord appends kind and body of r to b. If r cannot be written it says
 // why, and b is to be thrown away.
 func appendRecord(b []byte, r txlog.Record) ([]byte, error) {

@@ -163,7 +163,7 @@ func TestSegmentsThatDoNotFit(t *testing.T) {
 func TestAllSegmentsMissing(t *testing.T) {
 	fs := written(t, 3)
 	fs.RemoveFile(seg1)
-	refuses[*wal.CorruptError](t, fs)
+	_ = refuses[*wal.CorruptError](t, fs)
 }
 
 func TestForeignFile(t *testing.T) {

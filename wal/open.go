@@ -64,7 +64,7 @@ func Open(dir string, o *Options) (_ *Log, err error) {
 	}
 	defer func() {
 		if err != nil {
-			lock.Close()
+			_ = lock.Close()
 		}
 	}()
 
@@ -109,7 +109,7 @@ func (l *Log) start(found *contents) error {
 		return err
 	}
 	if err := l.tidy(found, h.start); err != nil {
-		f.Close()
+		_ = f.Close()
 		return err
 	}
 	l.id, l.head, l.file = h.log, h, f

@@ -146,7 +146,7 @@ func (c *contents) readHeader(path string, number uint32) (segmentHeader, error)
 	defer f.Close()
 	b := make([]byte, segmentHeaderSize)
 	n, err := f.ReadAt(b, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return segmentHeader{}, fmt.Errorf("wal: %w", err)
 	}
 	return parseSegmentHeader(b[:n], path, number)
@@ -286,7 +286,7 @@ func readFile(fsys vfs.FS, path string) ([]byte, error) {
 	}
 	b := make([]byte, size)
 	n, err := f.ReadAt(b, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("wal: read %s: %w", path, err)
 	}
 	return b[:n], nil

@@ -24,7 +24,7 @@ func createSegment(fsys vfs.FS, dir string, h *segmentHeader, batches []byte) (v
 		err = fsys.SyncDir(dir)
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
@@ -42,8 +42,8 @@ func createWith(fsys vfs.FS, path string, content []byte, size int64) (vfs.File,
 		return nil, err
 	}
 	if err := fill(f, content, size); err != nil {
-		f.Close()
-		fsys.Remove(path) // if this fails too, the next Open does it
+		_ = f.Close()
+		_ = fsys.Remove(path) // if this fails too, the next Open does it
 		return nil, err
 	}
 	return f, nil

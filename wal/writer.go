@@ -124,7 +124,7 @@ func (l *Log) fail(cause error, doubtful, untouched []*batch) {
 	l.mu.Unlock()
 	close(l.failed)
 
-	l.file.Close() // its error could not make things worse
+	_ = l.file.Close() // its error could not make things worse
 	l.file = nil
 	tell(doubtful, fmt.Errorf("%w: %w", txlog.ErrUnknown, cause))
 	refused := fmt.Errorf("%w: the log has failed: %w", txlog.ErrRefused, cause)

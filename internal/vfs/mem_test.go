@@ -58,7 +58,7 @@ func TestFS(t *testing.T) {
 			must(t, err)
 			buf := make([]byte, 10)
 			n, err := f.ReadAt(buf, 1)
-			if string(buf[:n]) != "ell" || err != io.EOF {
+			if string(buf[:n]) != "ell" || !errors.Is(err, io.EOF) {
 				t.Errorf("read %q, %v", buf[:n], err)
 			}
 			if _, err := f.WriteAt(buf, 0); err == nil {

@@ -34,11 +34,11 @@ func lockFile(path string) (io.Closer, error) {
 	// The id informs people, the flock protects: nothing needs to be synced.
 	pid := strconv.Itoa(os.Getpid()) + "\n"
 	if err := f.Truncate(0); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	if _, err := f.WriteAt([]byte(pid), 0); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
