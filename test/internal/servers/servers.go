@@ -1,0 +1,356 @@
+// Package servers starts real database servers for tests: private, without
+// privileges, on the loopback interface only, and never longer than the test.
+//
+// A server that cannot be started fails the test. DTC_SKIP_DATABASES=1 skips
+// instead, and says so.
+package servers
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is one running database server.
+type Server struct {
+	// Port on 127.0.0.1, the same after every restart.
+	Port int
+	// Dir is the server's private directory: data, socket and log.
+	Dir string
+
+	kind    *kind
+	cmd     *exec.Cmd
+	exited  chan struct{}
+	killed  bool
+	logFile string
+}
+
+// kind is what differs between the databases.
+type kind struct {
+	name, debian string
+	account      string // to run as, if the test runs as root
+	// init makes a data directory, command runs a server on one.
+	init, command func(k *kind, data string, s *Server) ([]string, error)
+	// dsn is for database/sql, with the named driver.
+	driver string
+	dsn    func(s *Server, database string) string
+	// stop is the signal of an orderly stop.
+	stop syscall.Signal
+}
+
+// start makes a server with a data directory of its own and waits until it
+// answers. What cleans up is handed to cleanup.
+func start(t testing.TB, k *kind, cleanup func(func())) *Server {
+	t.Helper()
+	if os.Getenv("DTC_SKIP_DATABASES") == "1" {
+		t.Skipf("DTC_SKIP_DATABASES=1: NOTHING was tested against %s", k.name)
+	}
+	template, err := k.template()
+	if err != nil {
+		t.Fatalf("%s: %v", k.name, err)
+	}
+	dir, err := k.tempDir()
+	if err != nil {
+		t.Fatalf("%s: %v", k.name, err)
+	}
+	cleanup(func() { os.RemoveAll(dir) })
+	s := &Server{Dir: dir, kind: k, logFile: filepath.Join(dir, "server.log")}
+	if err := k.copyTree(template, s.data()); err != nil {
+		t.Fatalf("%s: copying the data directory: %v", k.name, err)
+	}
+	if s.Port, err = freePort(); err != nil {
+		t.Fatal(err)
+	}
+	cleanup(s.stop)
+	s.Start(t)
+	return s
+}
+
+func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
+
+// Start starts the server again after Stop or Kill, on the same port and data,
+// and waits until it answers.
+func (s *Server) Start(t testing.TB) {
+	t.Helper()
+	// The children of a killed PostgreSQL take a moment to notice, and until they
+	// are gone a new one refuses to run on their data.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := s.launch()
+		if err == nil {
+			return
+		}
+		if !s.killed || time.Now().After(deadline) {
+			t.Fatalf("%s: %v\n%s", s.kind.name, err, s.Log())
+		}
+	}
+}
+
+func (s *Server) launch() error {
+	args, err := s.kind.command(s.kind, s.data(), s)
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(s.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.cmd = exec.Command(args[0], args[1:]...)
+	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.Dir, log, log
+	s.cmd.SysProcAttr = s.kind.attr()
+	s.exited = make(chan struct{})
+	started := make(chan error)
+	go func() {
+		// Pdeathsig is sent when the *thread* that started the child dies, so this
+		// one stays with it to the end.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = s.cmd.Wait()
+		}
+		close(s.exited)
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	return s.waitReady(60 * time.Second)
+}
+
+func (s *Server) waitReady(limit time.Duration) error {
+	db, err := sql.Open(s.kind.driver, s.kind.dsn(s, ""))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for {
+		if err = db.PingContext(ctx); err == nil {
+			return nil
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("it has exited: %v (%w)", s.cmd.ProcessState, err)
+		case <-ctx.Done():
+			return fmt.Errorf("it does not answer: %w", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Kill kills the server with SIGKILL and waits until it is gone: what it had not
+// made durable is lost, as far as a process can lose it.
+func (s *Server) Kill(t testing.TB) {
+	t.Helper()
+	s.killed = true
+	if err := s.signal(syscall.SIGKILL, 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Stop stops the server in an orderly way and waits for it.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
+	if err := s.signal(s.kind.stop, 60*time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *Server) stop() { _ = s.signal(s.kind.stop, 60*time.Second) }
+
+func (s *Server) signal(sig syscall.Signal, limit time.Duration) error {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return nil // never started
+	}
+	select {
+	case <-s.exited:
+		return nil
+	default:
+	}
+	// os.Process never signals a pid that was already waited for.
+	_ = s.cmd.Process.Signal(sig)
+	select {
+	case <-s.exited:
+		return nil
+	case <-time.After(limit):
+		_ = s.cmd.Process.Kill()
+		<-s.exited
+		return fmt.Errorf("%s did not stop within %v of signal %v\n%s", s.kind.name, limit, sig, s.Log())
+	}
+}
+
+// Log returns the end of what the server wrote.
+func (s *Server) Log() string {
+	b, _ := os.ReadFile(s.logFile)
+	return string(b[max(0, len(b)-4000):])
+}
+
+// DSN returns the data source name of a database, for [Server.Open].
+func (s *Server) DSN(database string) string { return s.kind.dsn(s, database) }
+
+// Open opens a pool on a database, closed when the test ends.
+func (s *Server) Open(t testing.TB, database string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(s.kind.driver, s.DSN(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// NewDatabase makes a database and opens a pool on it.
+func (s *Server) NewDatabase(t testing.TB, name string) *sql.DB {
+	t.Helper()
+	if _, err := s.Open(t, "").Exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	return s.Open(t, name)
+}
+
+var databases atomic.Int64
+
+// NewName returns a name for a database that this process has not used yet.
+func NewName() string { return fmt.Sprintf("dtc_%d", databases.Add(1)) }
+
+// attr makes the server run as an ordinary account and die with the test.
+func (k *kind) attr() *syscall.SysProcAttr {
+	a := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if uid, gid, ok := k.owner(); ok {
+		a.Credential = &syscall.Credential{Uid: uid, Gid: gid}
+	}
+	return a
+}
+
+// owner is the account to run as; none if the test itself is not root.
+func (k *kind) owner() (uid, gid uint32, ok bool) {
+	if os.Geteuid() != 0 {
+		return 0, 0, false
+	}
+	for _, name := range []string{k.account, "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		un, err1 := strconv.ParseUint(u.Uid, 10, 32)
+		gn, err2 := strconv.ParseUint(u.Gid, 10, 32)
+		if err1 == nil && err2 == nil && un != 0 {
+			return uint32(un), uint32(gn), true
+		}
+	}
+	return 0, 0, false
+}
+
+// tempDir makes a directory that the server's account owns. t.TempDir lies below
+// a directory that only its maker may enter.
+func (k *kind) tempDir() (string, error) {
+	dir, err := os.MkdirTemp("", "dtc-"+k.debian+"-")
+	if err != nil {
+		return "", err
+	}
+	if uid, gid, ok := k.owner(); ok {
+		err = os.Chown(dir, int(uid), int(gid))
+	}
+	return dir, err
+}
+
+// copyTree copies a directory of plain files with modes, owned by the account.
+func (k *kind) copyTree(from, to string) error {
+	uid, gid, own := k.owner()
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.IsDir():
+			err = os.Mkdir(target, info.Mode().Perm())
+		case info.Mode().IsRegular():
+			err = copyFile(path, target, info.Mode().Perm())
+		default:
+			return nil // sockets
+		}
+		if err == nil && own {
+			err = os.Chown(target, int(uid), int(gid))
+		}
+		return err
+	})
+}
+
+func copyFile(from, to string, mode fs.FileMode) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := out.ReadFrom(in); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// find returns the path of a server's program, or an error that says how to get
+// it.
+func (k *kind) find(program string, patterns ...string) (string, error) {
+	var found []string
+	for _, p := range patterns {
+		m, _ := filepath.Glob(p)
+		found = append(found, m...)
+	}
+	if len(found) > 0 {
+		slices.SortFunc(found, func(a, b string) int { return versionOf(b) - versionOf(a) })
+		return found[0], nil
+	}
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("%s is not installed: apt-get install -y --no-install-recommends %s (DTC_SKIP_DATABASES=1 skips these tests)", program, k.debian)
+}
+
+// versionOf is the number in a path like /usr/lib/postgresql/15/bin/initdb.
+func versionOf(path string) int {
+	for part := range strings.SplitSeq(path, "/") {
+		if n, err := strconv.Atoi(part); err == nil {
+			return n
+		}
+	}
+	return 0
+}
