@@ -12,7 +12,8 @@ import (
 // participant to prepare, makes the decision durable, tells everybody, and
 // returns whether the transaction committed.
 //
-// (true, nil): committed, durably. (false, err) with errors.Is(err,
+// (true, nil): committed, durably (or every branch was read-only, and nothing was
+// there to lose). (false, err) with errors.Is(err,
 // [ErrRolledBack]): nothing happened anywhere; the [*RollbackError] names the
 // participant and the cause. errors.Is(err, [ErrInDoubt]): this process cannot
 // know; ask again by id after the next Open. A [*HeuristicError]: somebody

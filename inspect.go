@@ -143,7 +143,8 @@ func wireState(s protocol.State) string {
 //
 // Use it only when a participant is gone for ever or has said itself that it
 // finished the branch the other way: a participant that comes back after a wrong
-// statement keeps what it holds. The error is [ErrUnknownTx] or
+// statement keeps what it holds. A branch that the sweep found has no id; it is
+// named by the text of its XID. The error is [ErrUnknownTx] or
 // [ErrBadRequest], or the log's.
 func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, outcome Outcome, reason string) error {
 	if outcome != Committed && outcome != RolledBack {
@@ -153,7 +154,7 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 		return fmt.Errorf("%w: say why the branch is resolved by hand, in at most %d bytes", ErrBadRequest, maxReason)
 	}
 	c.mu.Lock()
-	t := c.ids[id]
+	t := c.find(id)
 	if t == nil || c.closing {
 		c.mu.Unlock()
 		return fmt.Errorf("%w: %s has no unfinished branch", ErrUnknownTx, id)
@@ -189,6 +190,24 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	return nil
 }
 
+// find returns a live transaction by its id, or by the text of its XID: a branch
+// that the sweep found has no other name. The caller holds c.mu.
+func (c *Coordinator) find(id TxID) *txn {
+	if t := c.ids[id]; t != nil {
+		return t
+	}
+	x, err := ParseXID(string(id))
+	if err != nil {
+		return nil
+	}
+	for t := c.oldest; t != nil; t = t.newer {
+		if t.xid == x {
+			return t
+		}
+	}
+	return nil
+}
+
 func (t *txn) find(participant string) int {
 	for i, br := range t.branches {
 		if br.lane.id == participant {
@@ -199,10 +218,10 @@ func (t *txn) find(participant string) int {
 }
 
 // Retry calls the waiting branches of a transaction now instead of waiting out
-// their back-off. It returns [ErrUnknownTx] if nothing of that id is unfinished.
+// their back-off. The id may be the text of an XID, as for Resolve. It returns [ErrUnknownTx] if nothing of that id is unfinished.
 func (c *Coordinator) Retry(_ context.Context, id TxID) error {
 	c.mu.Lock()
-	t := c.ids[id]
+	t := c.find(id)
 	c.mu.Unlock()
 	if t == nil {
 		return fmt.Errorf("%w: %s has no unfinished branch", ErrUnknownTx, id)

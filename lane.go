@@ -37,8 +37,7 @@ type lane struct {
 	// the order of their XIDs; unfinished is its length. Guarded by c.mu.
 	oldest, newest *branchRun
 	unfinished     int
-	swept          bool        // see protocol.LowWaterView
-	listed         map[XID]int // how many listings in a row have shown a branch
+	swept          bool // see protocol.LowWaterView
 
 	mu        sync.Mutex
 	stopped   bool
@@ -195,17 +194,26 @@ func wake(due waitHeap) {
 	}
 }
 
-// retry lets a branch wait for its next attempt and returns for how long.
-func (l *lane) retry(br *branchRun, failures int, limit time.Duration) time.Duration {
-	wait := backoff(failures, l.timing.Backoff, limit, jitter)
+// retry lets a branch wait for its next attempt and returns when that is, unless
+// the participant answers earlier. While it is down its commits and rollbacks
+// wait for the next probe.
+func (l *lane) retry(br *branchRun, verb protocol.Verb, failures int) time.Time {
+	limit := l.timing.FinishBackoffCap
+	if verb == protocol.Prepare {
+		limit = l.timing.PrepareBackoffCap
+	}
+	now := l.c.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	due := l.probeAt
+	if verb == protocol.Prepare || !l.down() || due.Before(now) {
+		due = now.Add(backoff(failures, l.timing.Backoff, limit, jitter))
+	}
 	if !l.stopped {
-		due := l.c.now().Add(wait)
 		heap.Push(&l.waiting, waiter{due, br})
 		l.schedule(due)
 	}
-	return wait
+	return due
 }
 
 // schedule makes the lane's one timer fire no later than at. The caller holds

@@ -51,8 +51,8 @@ func (tx *Tx) Enlist(participant string, payload []byte) error {
 	br := &branchRun{payload: payload}
 	c.mu.Lock()
 	t.enlist(br, lanes[0], len(t.branches), true)
-	c.mu.Unlock()
 	t.branches = append(t.branches, br)
+	c.mu.Unlock()
 	return nil
 }
 

@@ -2,6 +2,7 @@ package dtc
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
@@ -39,8 +40,12 @@ func (c *Coordinator) startSweep(l *lane) {
 
 // sweep takes the participant's complete listing first, and looks into the live
 // table and the log afterwards: a branch that was registered before its prepare
-// was sent, and is listed, was registered before the listing. What nobody owns
-// and nobody can decide any more is rolled back.
+// was sent, and is listed, was registered before the listing.
+//
+// What no transaction owned then may just have been finished, between the listing
+// and the look. So it is listed again, and only what stands in both is believed:
+// what nobody owned before a listing was taken, and that listing shows, nobody
+// owns.
 func (c *Coordinator) sweep(l *lane) error {
 	r := l.p.Load()
 	if !r.listing() {
@@ -50,9 +55,17 @@ func (c *Coordinator) sweep(l *lane) error {
 	ctx, cancel := context.WithTimeout(c.ctx, sweepTimeout)
 	defer cancel()
 	listed, err := list(ctx, r.lister, c.log.ID())
+	suspects := c.unowned(l, listed)
+	if err == nil && len(suspects) > 0 {
+		var again []InDoubtBranch
+		again, err = list(ctx, r.lister, c.log.ID())
+		suspects = slices.DeleteFunc(suspects, func(x XID) bool {
+			return !slices.ContainsFunc(again, func(b InDoubtBranch) bool { return b.XID == x })
+		})
+	}
 	orphans := 0
 	if err == nil {
-		orphans = c.adopt(l, listed)
+		orphans = c.adopt(l, suspects)
 	}
 	if f := c.cfg.Trace.Swept; f != nil {
 		f(l.id, len(listed), orphans, err)
@@ -74,51 +87,70 @@ func list(ctx context.Context, lister Lister, log LogID) (branches []InDoubtBran
 	return lister.InDoubt(ctx, log)
 }
 
-// adopt decides about each listed branch. Those that may be rolled back become
-// transactions of one branch, so that they are retried, bounded, shown and
-// counted for low water like all others.
-//
-// A transaction of ours may have ended between the listing and the look, so what
-// concerns this incarnation, or a decision that we know, counts only when two
-// listings in a row show it. That is a margin against noise; it is not what makes
-// the sweep safe.
-func (c *Coordinator) adopt(l *lane, listed []InDoubtBranch) int {
+// unowned returns the listed branches of our log that no live transaction owns.
+func (c *Coordinator) unowned(l *lane, listed []InDoubtBranch) (suspects []XID) {
+	if len(listed) == 0 {
+		return nil
+	}
 	c.mu.Lock()
-	running := make(map[XID]bool)
-	decisions := make(map[txlog.Ref]Outcome)
-	if len(listed) > 0 {
-		for t := c.oldest; t != nil; t = t.newer {
-			running[t.xid] = true
+	defer c.mu.Unlock()
+	running := c.running(l)
+	for _, b := range listed {
+		if b.XID.Log == c.log.ID() && !running[b.XID] {
+			suspects = append(suspects, b.XID)
 		}
-		for _, b := range listed {
-			decisions[refOf(b.XID)] = OutcomeUnknown
+	}
+	return suspects
+}
+
+// running returns the live transactions that have a branch at the participant:
+// an orphan at one participant is no owner of its sister at another. The caller
+// holds c.mu.
+func (c *Coordinator) running(l *lane) map[XID]bool {
+	running := make(map[XID]bool)
+	for t := c.oldest; t != nil; t = t.newer {
+		for _, br := range t.branches {
+			if br.lane == l {
+				running[t.xid] = true
+			}
+		}
+	}
+	return running
+}
+
+// adopt decides about the branches that no transaction owns. Those that may be
+// rolled back become transactions of one branch, so that they are retried,
+// bounded, shown and counted for low water like all others.
+func (c *Coordinator) adopt(l *lane, suspects []XID) int {
+	c.mu.Lock()
+	decisions := make(map[txlog.Ref]Outcome)
+	var running map[XID]bool
+	if len(suspects) > 0 {
+		running = c.running(l)
+		for _, x := range suspects {
+			decisions[refOf(x)] = OutcomeUnknown
 		}
 		c.past.decisions(decisions)
 	}
 	var orphans []*txn
-	unclear := 0 // of earlier incarnations, and not to be finished by us
-	seen := make(map[XID]int, len(listed))
-	for _, b := range listed {
-		seen[b.XID] = l.listed[b.XID] + 1
-		verdict := protocol.Sweep(b.XID, protocol.View{
+	unclear := 0 // of earlier incarnations, and not for us to finish
+	for _, x := range suspects {
+		verdict := protocol.Sweep(x, protocol.View{
 			Log: c.log.ID(), Replayed: true, History: c.history,
-			Live: running[b.XID], Decision: decisions[refOf(b.XID)],
+			Live: running[x], Decision: decisions[refOf(x)],
 		})
-		switch {
-		case verdict == protocol.RollBack && (b.XID.Incarnation != c.self || seen[b.XID] > 1):
-			running[b.XID] = true
-			orphans = append(orphans, c.orphan(l, b.XID))
-		case verdict == protocol.UnknownIncarnation, verdict == protocol.Decided:
-			if b.XID.Incarnation != c.self {
+		switch verdict {
+		case protocol.RollBack:
+			orphans = append(orphans, c.orphan(l, x))
+		case protocol.UnknownIncarnation, protocol.Decided:
+			if x.Incarnation != c.self {
 				unclear++
 			}
-			if seen[b.XID] == 2 {
-				c.cfg.Logger.Error("a participant holds a branch in doubt that must not be presumed aborted: look at it",
-					"xid", b.XID.String(), "participant", l.id, "state", verdict.String())
-			}
+			c.cfg.Logger.Error("a participant holds a branch in doubt that must not be presumed aborted: look at it",
+				"xid", x.String(), "participant", l.id, "state", verdict.String())
+		case protocol.Foreign, protocol.NotYet, protocol.Running:
 		}
 	}
-	l.listed = seen
 	if unclear == 0 {
 		l.swept = true
 		l.setLowWater()

@@ -26,7 +26,7 @@ type txn struct {
 	key         [16]byte // the id's, where outcomes are remembered
 	xid         XID
 	fingerprint [16]byte
-	branches    []*branchRun // grows under mu until phase one
+	branches    []*branchRun // grows under mu and c.mu, until phase one
 	started     time.Time
 	prepareBy   time.Time // when the prepare timeout passes
 	waits       bool      // some participant may block
@@ -239,15 +239,13 @@ func (t *txn) send(br *branchRun, verb protocol.Verb) {
 
 // retry lets a branch wait for its next attempt.
 func (t *txn) retry(br *branchRun) {
-	limit, verb := br.lane.timing.FinishBackoffCap, t.verb()
-	attempt := br.finishes
+	verb, attempt := t.verb(), br.finishes
 	if verb == protocol.Prepare {
-		limit, attempt = br.lane.timing.PrepareBackoffCap, br.prepares
+		attempt = br.prepares
 	}
-	wait := br.lane.retry(br, br.failures, limit)
-	br.nextAttempt = t.c.now().Add(wait)
+	br.nextAttempt = br.lane.retry(br, verb, br.failures)
 	if f := t.c.cfg.Trace.Retrying; f != nil {
-		f(TraceCall{t.id, t.xid, br.lane.id, verb.String(), attempt}, wait)
+		f(TraceCall{t.id, t.xid, br.lane.id, verb.String(), attempt}, br.nextAttempt.Sub(t.c.now()))
 	}
 }
 

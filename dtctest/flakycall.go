@@ -99,7 +99,10 @@ func (f *Flaky) throw(c *Call) (chances, error) {
 	}
 	scripted := false
 	if f.faults.Script != nil {
-		ch.fault, scripted = f.faults.Script(*c)
+		var fault Fault
+		if fault, scripted = f.faults.Script(*c); scripted {
+			ch.fault = fault
+		}
 	}
 	for fault := Drop; fault < numFaults && !scripted; fault++ {
 		if p -= f.faults.Rate[fault]; p < 0 && f.faults.Rate[fault] > 0 {

@@ -22,6 +22,9 @@ func (g *Guard) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	if vote != dtc.VoteCommit && !errors.Is(err, dtc.ErrNoAnswer) {
 		g.countFinished(ctx, b.XID.Log)
 	}
+	if vote == dtc.VoteAbort && err != nil && !errors.Is(err, dtc.ErrNoAnswer) {
+		err = dtc.Refuse(err) // the vote is stored, and nothing is held
+	}
 	return vote, err
 }
 

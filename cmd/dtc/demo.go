@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dtc-project/dtc/cmd/dtc/internal/demo"
+	"github.com/dtc-project/dtc/cmd/dtc/internal/shop"
+)
+
+// demoChild is the hidden command that is killed in the demo's fourth act.
+const demoChild = "demo-coordinator"
+
+func demoCommand() *cobra.Command {
+	var o demo.Options
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show it: orders over three services, failures and a killed coordinator",
+		Long: `demo runs a shop whose orders change three SQLite databases, each behind a
+service of its own, and shows every step: a commit, a rollback, a service that
+dies and comes back, a coordinator that is killed with SIGKILL after its decision
+and recovered. Then it reads the three files and checks that every order is in
+all of them or in none: it exits with 0 only if that holds.`,
+		Example: `  dtc demo
+  dtc demo --orders 1000 --seed 7
+  dtc demo --data /tmp/shop && dtc log explain order-1003 --data /tmp/shop`,
+		Args: cobra.NoArgs,
+	}
+	cmd.Flags().StringVar(&o.Data, "data", "", "keep the log and the databases in `DIR`, and go on with what is there")
+	cmd.Flags().IntVar(&o.Orders, "orders", 0, "run `N` more orders at once, with faults")
+	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "make the same orders and faults as another run with `SEED`; 0 is any")
+	output := outputFlag(cmd, "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if o.Orders < 0 || o.Orders > 1_000_000 {
+			return usagef("--orders %d: want 0 to 1000000", o.Orders)
+		}
+		if o.Seed == 0 {
+			o.Seed = 1 + rand.Uint64N(1_000_000)
+		}
+		o.Out, o.Child = cmd.OutOrStdout(), []string{demoChild}
+		if *output == "json" {
+			o.Out = io.Discard
+		}
+		// Who reads the story may go away: then there is a directory to remove.
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGPIPE)
+		defer stop()
+		sum, err := demo.Run(ctx, o)
+		if ctx.Err() != nil {
+			return errors.New("demo: interrupted")
+		}
+		if err != nil && !errors.Is(err, demo.ErrInvariant) {
+			return fmt.Errorf("demo: %w", err)
+		}
+		if *output == "json" {
+			return errors.Join(err, json.NewEncoder(cmd.OutOrStdout()).Encode(sum))
+		}
+		if sum.Data != "" {
+			dir := strconv.Quote(sum.Data)
+			if dir == `"`+sum.Data+`"` {
+				dir = sum.Data
+			}
+			_, wrong := fmt.Fprintf(cmd.OutOrStdout(), "Everything is kept in %s. Now try: dtc log explain %s --data %s\n",
+				dir, sum.LastOrder, dir)
+			err = errors.Join(err, wrong)
+		}
+		return err
+	}
+	return cmd
+}
+
+func demoChildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    demoChild + " DIR ORDER CUSTOMER ITEM QUANTITY",
+		Short:  "Run one order for the demo, and wait to be killed",
+		Hidden: true,
+		Args:   cobra.ExactArgs(5),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			quantity, err := strconv.Atoi(args[4])
+			if err != nil {
+				return usageError{err}
+			}
+			order := shop.Order{ID: args[1], Customer: args[2], Item: args[3], Quantity: quantity}
+			return demo.Child(cmd.Context(), args[0], order, cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+}

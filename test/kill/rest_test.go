@@ -1,0 +1,84 @@
+package kill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/dtc-project/dtc"
+)
+
+// rest runs a last node, here, until nothing is left to do, asks it how
+// everything ended, closes it, and looks into the files.
+func (l *loop) rest() error {
+	l.ledger.round++
+	var mu sync.Mutex
+	var lines []string
+	n, err := openNode(l.dir, l.breakage, func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		lines = append(lines, fmt.Sprintf(format, args...))
+	})
+	if err != nil {
+		return err
+	}
+	err = l.finish(n)
+	err = errors.Join(err, n.close())
+	r := &round{loop: l, said: map[string]time.Time{}}
+	for _, line := range lines {
+		r.hear(line)
+	}
+	if err != nil {
+		return err
+	}
+	return l.look(true)
+}
+
+func (l *loop) finish(n *node) error {
+	wait := patience
+	if l.breakage != "" {
+		wait = 2 * time.Second // it is not going to get better
+	}
+	for deadline := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
+		prepared := 0
+		for _, db := range n.dbs {
+			var more int
+			if err := db.QueryRow("SELECT count(*) FROM dtc_guard_branch WHERE state = 'prepared'").Scan(&more); err != nil {
+				return err
+			}
+			prepared += more
+		}
+		if prepared == 0 && n.Stats().Unfinished == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			l.fail("%d transactions are unfinished and %d branches prepared after %v", n.Stats().Unfinished, prepared, wait)
+			for t := range n.Transactions(dtc.Filter{}) {
+				l.fail("unfinished: %+v", t)
+			}
+			break
+		}
+	}
+	for _, id := range l.order {
+		t := l.tales[id]
+		outcome, err := n.Outcome(context.Background(), id)
+		switch {
+		case err != nil && !errors.Is(err, dtc.ErrUnknownTx):
+			return err
+		case t.known == committed && outcome != dtc.Committed && !t.onlyReads(),
+			t.known == rolledBack && outcome == dtc.Committed:
+			l.fail("%s: told %s, and now it is %s (%v)", id, t.known, outcome, err)
+		case t.known == "" && outcome == dtc.Committed && !strings.ContainsRune(t.shape, declines):
+			// Nobody was told yet. Now it is said, and must be so in the files.
+			t.known = committed
+		case t.known == "" && outcome != dtc.Committed:
+			t.known = rolledBack
+		case t.known == "":
+			l.fail("%s: %s, though a participant declined", id, outcome)
+		}
+	}
+	return nil
+}
