@@ -139,10 +139,11 @@ func classify(ctx context.Context, verb protocol.Verb, i int, vote Vote, err err
 	if verb == protocol.Prepare {
 		return classifyPrepare(ctx, i, vote, err)
 	}
+	if err == nil {
+		return protocol.Acked{Branch: i}, true
+	}
 	var finished *FinishedError
 	switch {
-	case err == nil:
-		return protocol.Acked{Branch: i}, true
 	case errors.As(err, &finished) && (finished.Outcome == Committed || finished.Outcome == RolledBack):
 		return protocol.FinishedOtherwise{Branch: i, Outcome: finished.Outcome}, true
 	case errors.Is(err, ErrUnknownBranch):
@@ -152,10 +153,11 @@ func classify(ctx context.Context, verb protocol.Verb, i int, vote Vote, err err
 }
 
 func classifyPrepare(ctx context.Context, i int, vote Vote, err error) (protocol.Event, bool) {
+	if err == nil && vote <= VoteReadOnly {
+		return protocol.Voted{Branch: i, Vote: vote}, true
+	}
 	var panicked *panicError
 	switch {
-	case err == nil && vote <= VoteReadOnly:
-		return protocol.Voted{Branch: i, Vote: vote}, true
 	case err == nil || errors.As(err, &panicked) || vote != VoteAbort:
 		// No vote we know, a panic, or "yes" and an error in one breath.
 		return protocol.Voted{Branch: i, Vote: VoteAbort, Unsure: true, Broken: true}, true

@@ -246,7 +246,8 @@ func (l *lane) setLowWater() {
 		l.lowSeq.Store(low.Seq)
 		return
 	}
-	l.lowOld.Store(&low)
+	old := low // a copy of its own, so that the usual case allocates nothing
+	l.lowOld.Store(&old)
 	l.lowSeq.Store(0)
 }
 
@@ -299,19 +300,21 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
 	}
 	t.step(first)
 	t.pump(true)
-	t.untilTold(ctx)
-	if !t.ended && !t.complete(ctx, opts) {
+	timer := t.untilTold(ctx)
+	if !t.ended && !t.complete(ctx, opts, timer) {
 		// Nobody waits any more: from here on the lanes move it.
 		t.signal = nil
+	}
+	if timer != nil {
+		timer.Stop()
 	}
 	t.detach()
 	t.mu.Unlock()
 }
 
 // untilTold forces what must be forced and waits for the rest. The caller holds
-// t.mu; it is released while waiting.
-func (t *txn) untilTold(ctx context.Context) {
-	var timeout *time.Timer
+// t.mu; it is released while waiting. It returns its timer, if it needed one.
+func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
 	var timeoutC <-chan time.Time
 	done := ctx.Done()
 	for {
@@ -350,9 +353,7 @@ func (t *txn) untilTold(ctx context.Context) {
 			t.pump(true)
 		}
 	}
-	if timeout != nil {
-		timeout.Stop()
-	}
+	return timeout
 }
 
 // listen makes pump tell the owner when there is something to do. The caller
@@ -365,7 +366,7 @@ func (t *txn) listen() {
 
 // complete waits for phase two. The caller holds t.mu; it is released while
 // waiting. It returns whether the transaction has ended.
-func (t *txn) complete(ctx context.Context, opts *TxOptions) bool {
+func (t *txn) complete(ctx context.Context, opts *TxOptions, timer *time.Timer) bool {
 	wait := t.c.cfg.CompletionWait
 	if opts != nil && opts.CompletionWait != 0 {
 		wait = opts.CompletionWait
@@ -374,8 +375,12 @@ func (t *txn) complete(ctx context.Context, opts *TxOptions) bool {
 		return t.ended
 	}
 	t.listen()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
+	if timer == nil {
+		timer = time.NewTimer(wait)
+		defer timer.Stop()
+	} else {
+		timer.Reset(wait)
+	}
 	for !t.ended {
 		if t.c.isClosing() {
 			return false

@@ -127,8 +127,8 @@ IFS=$oldifs
 # The explorer takes larger worlds without the race detector, and with the tag
 # canary it must find the bugs that the tag puts into the protocol.
 if [ -d internal/sim ]; then
-	run explorer . -count=1 "$@" ./internal/sim/...
-	run canaries . -count=1 -tags canary "$@" ./internal/sim/...
+	run explorer . -count=1 -v -run TestWorlds "$@" ./internal/sim
+	run canaries . -count=1 -v -tags canary -run TestCanaries "$@" ./internal/sim
 fi
 
 took=$(($(date +%s) - start))

@@ -6,10 +6,9 @@
 // A [Tx] is one transaction. The driver tells it what has happened by calling
 // [Tx.Step] with an [Event] (past tense) and carries out the [Effect] values
 // (imperative) that it returns, in order. Beside the machine stand the rules
-// that span transactions: what recovery does with each transaction it reads
-// ([Recover]), when a listed branch may be rolled back ([Sweep]), how a
-// participant's question is answered ([Answer]), and how far low water may rise
-// ([LowWater]).
+// that span transactions: what recovery does with a transaction it found
+// unfinished ([Recover]), when a listed branch may be rolled back ([Sweep]), and
+// how far low water may rise ([LowWater]).
 //
 // # Guarantees
 //
@@ -17,7 +16,8 @@
 //     [ForceCommit], except when every branch voted read-only and there is no
 //     effect to lose.
 //  2. A decision is taken once. After [ForceCommit] nothing turns it into an
-//     abort; after [AppendAbort] nothing turns it into a commit.
+//     abort, unless the log refused the record and so never will hold it; after
+//     [AppendAbort] nothing turns it into a commit.
 //  3. [SendCommit] names only branches whose first definitive vote was
 //     [VoteCommit]; nothing but commit is sent to a branch after the decision
 //     to commit.
@@ -41,10 +41,11 @@
 //     unless Force is set.
 //  4. Answer ForceCommit, and AppendPrepare with Force, with exactly one of
 //     [Synced], [Refused] and [LogFailed].
-//  5. Answer every Send with exactly one of [Voted], [Withdrawn],
-//     [NoAnswer], [Acked], [Unknown] and [FinishedOtherwise] for that branch and verb, when the call has
-//     returned and not before; report [Hung] when a prepare call is still out a
-//     grace after its deadline.
+//  5. Answer every Send with exactly one of [Voted], [Withdrawn], [NoAnswer],
+//     [Acked], [Unknown] and [FinishedOtherwise] for that branch and verb, when
+//     the call has returned and not before; an answer to a question of an earlier
+//     incarnation is none. Report [Hung] when a prepare call is still out a grace
+//     after its deadline.
 //  6. Answer [Retry] with [RetryDue] after a back-off, or earlier on evidence
 //     that the participant is back. A RetryDue that has become pointless does
 //     no harm.
