@@ -42,7 +42,8 @@ func (c *Coordinator) call(l *lane, j job) {
 	if f := c.cfg.Trace.Called; f != nil {
 		f(call, vote, err, time.Since(began))
 	}
-	ev, answered := classify(ctx, j.verb, br.index, vote, err)
+	a := classify(ctx, j.verb, vote, err)
+	answered := a.kind != nothing
 	cancel()
 	switch {
 	case !answered && j.verb == protocol.Prepare && t.abandoned():
@@ -54,8 +55,10 @@ func (c *Coordinator) call(l *lane, j job) {
 	}
 	t.mu.Lock()
 	t.note(br, j.verb, answered, err)
-	t.step(ev)
-	t.unlinkDone(br)
+	t.answer(a, j.verb, br.index)
+	if !t.owned {
+		t.unlinkDone(br)
+	}
 	t.pump(false)
 	t.mu.Unlock()
 }
@@ -133,41 +136,76 @@ type panicError struct{ text string }
 
 func (e *panicError) Error() string { return e.text }
 
-// classify turns what a call returned into an event, and says whether the
-// participant has answered at all.
-func classify(ctx context.Context, verb protocol.Verb, i int, vote Vote, err error) (protocol.Event, bool) {
-	if verb == protocol.Prepare {
-		return classifyPrepare(ctx, i, vote, err)
+// answer is what a call returned, sorted out.
+type answer struct {
+	kind    answerKind
+	vote    Vote
+	unsure  bool    // see protocol.Voted
+	broken  bool    // see protocol.Voted
+	reached bool    // see protocol.NoAnswer
+	outcome Outcome // of a branch that had ended otherwise
+}
+
+type answerKind uint8
+
+const (
+	nothing answerKind = iota
+	voted
+	done
+	unknown
+	finishedOtherwise
+)
+
+// answer tells the machine what a call returned. The caller holds t.mu.
+func (t *txn) answer(a answer, verb protocol.Verb, i int) {
+	// Each event is handed to step where it is made: so it stays on the stack.
+	switch a.kind {
+	case voted:
+		t.step(protocol.Voted{Branch: i, Vote: a.vote, Unsure: a.unsure, Broken: a.broken})
+	case done:
+		t.step(protocol.Acked{Branch: i})
+	case unknown:
+		t.step(protocol.Unknown{Branch: i})
+	case finishedOtherwise:
+		t.step(protocol.FinishedOtherwise{Branch: i, Outcome: a.outcome})
+	case nothing:
+		t.step(protocol.NoAnswer{Branch: i, Verb: verb, Reached: a.reached})
 	}
-	if err == nil {
-		return protocol.Acked{Branch: i}, true
+}
+
+// classify sorts out what a call returned.
+func classify(ctx context.Context, verb protocol.Verb, vote Vote, err error) answer {
+	switch {
+	case verb == protocol.Prepare && err == nil && vote <= VoteReadOnly:
+		return answer{kind: voted, vote: vote}
+	case verb == protocol.Prepare:
+		return classifyPrepare(ctx, vote, err)
+	case err == nil:
+		return answer{kind: done}
 	}
 	var finished *FinishedError
 	switch {
 	case errors.As(err, &finished) && (finished.Outcome == Committed || finished.Outcome == RolledBack):
-		return protocol.FinishedOtherwise{Branch: i, Outcome: finished.Outcome}, true
+		return answer{kind: finishedOtherwise, outcome: finished.Outcome}
 	case errors.Is(err, ErrUnknownBranch):
-		return protocol.Unknown{Branch: i}, true
+		return answer{kind: unknown}
 	}
-	return protocol.NoAnswer{Branch: i, Verb: verb}, false
+	return answer{}
 }
 
-func classifyPrepare(ctx context.Context, i int, vote Vote, err error) (protocol.Event, bool) {
-	if err == nil && vote <= VoteReadOnly {
-		return protocol.Voted{Branch: i, Vote: vote}, true
-	}
+func classifyPrepare(ctx context.Context, vote Vote, err error) answer {
 	var panicked *panicError
 	switch {
 	case err == nil || errors.As(err, &panicked) || vote != VoteAbort:
 		// No vote we know, a panic, or "yes" and an error in one breath.
-		return protocol.Voted{Branch: i, Vote: VoteAbort, Unsure: true, Broken: true}, true
+		return answer{kind: voted, unsure: true, broken: true}
 	case errors.Is(err, errClean):
-		return protocol.Voted{Branch: i, Vote: VoteAbort}, true
+		return answer{kind: voted}
 	case noAnswer(err) || ctx.Err() != nil:
 		reached := errors.Is(err, context.DeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded)
-		return protocol.NoAnswer{Branch: i, Verb: protocol.Prepare, Reached: reached}, false
+		return answer{reached: reached}
 	}
-	return protocol.Voted{Branch: i, Vote: VoteAbort, Unsure: true}, true
+	return answer{kind: voted, unsure: true}
 }
 
 // noAnswer reports whether an error of Prepare means that the participant may

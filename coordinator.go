@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/brief"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 	"github.com/dtc-project/dtc/wal"
@@ -34,7 +35,7 @@ type Coordinator struct {
 
 	lanes sync.Map // participant id → *lane
 
-	mu       sync.Mutex // the live table; held briefly
+	mu       brief.Mutex // the live table
 	closing  bool
 	ids      map[TxID]*txn
 	oldest   *txn

@@ -41,7 +41,8 @@ func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions,
 	if err := checkBranches(branches); err != nil {
 		return false, err
 	}
-	lanes, err := c.lanesOf(branches)
+	var few [8]*lane // on the stack
+	lanes, err := c.lanesOf(branches, few[:0])
 	if err != nil {
 		return false, err
 	}
@@ -60,6 +61,7 @@ func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions,
 	for i := range branches {
 		t.branches[i].payload = branches[i].Payload
 	}
+	c.stats.begun.Add(1)
 	if f := c.cfg.Trace.Begun; f != nil {
 		f(t.trace())
 	}

@@ -38,7 +38,7 @@ var ownImports = map[string][]string{
 	"internal/canary":   {},
 	"internal/protocol": {"internal/canary"},
 	"txlog":             {"internal/protocol"},
-	"wal":               {"internal/canary", "internal/protocol", "internal/vfs", "txlog"},
+	"wal":               {"internal/canary", "internal/protocol", "internal/brief", "internal/vfs", "txlog"},
 }
 
 // outsideWorkspace names the modules that go.work leaves out, and why.

@@ -15,7 +15,7 @@ import (
 // id never runs twice at the same time. It returns either the new transaction,
 // or one to join, or what is remembered of an earlier one.
 func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join bool, past *remembered, err error) {
-	now, key := c.now(), outcomeKey(id)
+	t = c.newTxn(id, fp, lanes)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.sequence(); err != nil { // may let go of the lock: before any look-up
@@ -27,7 +27,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 		}
 		return old, true, nil, nil
 	}
-	if past := c.past.get(key, now); past != nil {
+	if past := c.past.get(t.key, t.started); past != nil {
 		if past.fingerprint != fp {
 			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches", ErrTxConflict, id)
 		}
@@ -39,35 +39,36 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	if err := c.room(lanes); err != nil {
 		return nil, false, nil, err
 	}
-	t = &txn{c: c, id: id, key: key, fingerprint: fp, started: now, m: protocol.New(len(lanes))}
 	t.xid = XID{Log: c.log.ID(), Incarnation: c.self, Seq: c.next}
 	c.next++
-	n := len(lanes)
-	block := make([]branchRun, n)
-	t.branches = make([]*branchRun, n)
-	t.effects = make([]protocol.Effect, 0, n+3) // the most that one step asks for
-	if n > 0 && lanes[0].inline() {
-		t.inline.jobs = make([]job, 0, n)
-	}
-	for i, l := range lanes {
-		t.branches[i] = &block[i]
-		t.enlist(&block[i], l, i, false)
+	for _, br := range t.branches {
+		c.linkBranch(br)
 	}
 	c.ids[id] = t
 	c.link(t)
 	c.owners.Add(1)
-	c.stats.begun.Add(1)
 	return t, false, nil, nil
 }
 
-// enlist fills in a branch and tells the machine. The caller holds c.mu, and
-// t.mu if the transaction is registered already.
+// newTxn makes a transaction that nobody knows of yet.
+func (c *Coordinator) newTxn(id TxID, fp [16]byte, lanes []*lane) *txn {
+	n := len(lanes)
+	t := &txn{c: c, id: id, key: outcomeKey(id), fingerprint: fp, started: c.now(), m: protocol.New(n)}
+	t.branches = make([]*branchRun, n)
+	block := make([]branchRun, n)
+	for i, l := range lanes {
+		t.branches[i] = &block[i]
+		t.enlist(&block[i], l, i, false)
+	}
+	return t
+}
+
+// enlist fills in a branch and tells the machine.
 func (t *txn) enlist(br *branchRun, l *lane, i int, touched bool) {
 	r := l.p.Load()
 	br.tx, br.lane, br.index = t, l, i
 	t.m.Enlist(!r.listing(), touched)
 	t.waits = t.waits || r == nil || !r.inline
-	t.c.linkBranch(br)
 }
 
 // room reports whether a transaction over these lanes may begin. The caller
@@ -222,6 +223,7 @@ func (c *Coordinator) forget(t *txn) {
 
 // unlinkDone takes a finished branch out of its participant's list although the
 // transaction lives on, so that a dead neighbour does not hold back low water.
+// While a caller still waits that is not worth a lock.
 // The caller holds t.mu.
 func (t *txn) unlinkDone(br *branchRun) {
 	if !t.ended && t.m.Done(br.index) {
@@ -270,10 +272,9 @@ func (l *lane) lowWater() XID {
 	return XID{}
 }
 
-// lanesOf returns the lanes that the branches name; every one must have a
-// participant.
-func (c *Coordinator) lanesOf(branches []Branch) ([]*lane, error) {
-	lanes := make([]*lane, len(branches))
+// lanesOf appends the lanes that the branches name to lanes; every one must have
+// a participant.
+func (c *Coordinator) lanesOf(branches []Branch, lanes []*lane) ([]*lane, error) {
 	for i := range branches {
 		l, ok := c.lanes.Load(branches[i].Participant)
 		if !ok || l.(*lane).p.Load() == nil {
@@ -284,7 +285,7 @@ func (c *Coordinator) lanesOf(branches []Branch) ([]*lane, error) {
 			return nil, fmt.Errorf("%w: participant %s is not registered; registered are: %s",
 				ErrBadRequest, branches[i].Participant, known)
 		}
-		lanes[i] = l.(*lane)
+		lanes = append(lanes, l.(*lane))
 	}
 	return lanes, nil
 }
@@ -294,7 +295,7 @@ func (c *Coordinator) lanesOf(branches []Branch) ([]*lane, error) {
 func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
 	defer t.c.owners.Done()
 	t.mu.Lock()
-	t.ctx = ctx
+	t.ctx, t.owned = ctx, true
 	if t.waits {
 		t.ctx, t.cancel = context.WithCancel(ctx)
 	}
@@ -308,6 +309,10 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
 	if timer != nil {
 		timer.Stop()
 	}
+	t.owned = false
+	for _, br := range t.branches {
+		t.unlinkDone(br)
+	}
 	t.detach()
 	t.mu.Unlock()
 }
@@ -318,12 +323,8 @@ func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
 	var timeoutC <-chan time.Time
 	done := ctx.Done()
 	for {
-		if r := t.forcing; r != nil {
-			t.forcing = nil
-			t.mu.Unlock()
-			ev := t.force(r)
-			t.mu.Lock()
-			t.step(ev)
+		if t.forcing != 0 {
+			t.step(t.force())
 			t.pump(true)
 			continue
 		}
@@ -415,12 +416,9 @@ func (t *txn) detach() {
 		t.cancel = nil
 	}
 	t.ctx = t.c.ctx
-	t.lastCause, t.effects, t.inline = nil, nil, fifo{}
+	t.lastCause = nil
 	for _, br := range t.branches {
 		br.payload = nil
-	}
-	if !t.ended {
-		t.prepare, t.commit = txlog.Prepare{}, txlog.Commit{}
 	}
 }
 

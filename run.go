@@ -31,7 +31,7 @@ func (tx *Tx) Enlist(participant string, payload []byte) error {
 	if len(payload) > MaxPayload {
 		return checkBranches([]Branch{{Participant: participant, Payload: payload}})
 	}
-	lanes, err := c.lanesOf([]Branch{{Participant: participant}})
+	lanes, err := c.lanesOf([]Branch{{Participant: participant}}, nil)
 	if err != nil {
 		return err
 	}
@@ -49,8 +49,9 @@ func (tx *Tx) Enlist(participant string, payload []byte) error {
 		return fmt.Errorf("%w: at most %d branches are allowed", ErrBadRequest, protocol.MaxBranches)
 	}
 	br := &branchRun{payload: payload}
-	c.mu.Lock()
 	t.enlist(br, lanes[0], len(t.branches), true)
+	c.mu.Lock()
+	c.linkBranch(br)
 	t.branches = append(t.branches, br)
 	c.mu.Unlock()
 	return nil
@@ -94,6 +95,7 @@ func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn 
 		_, err := t.await(ctx)
 		return err
 	}
+	c.stats.begun.Add(1)
 	if f := c.cfg.Trace.Begun; f != nil {
 		f(t.trace())
 	}

@@ -36,13 +36,14 @@ type txn struct {
 	older, newer *txn
 
 	mu        sync.Mutex
-	m         *protocol.Tx
+	m         protocol.Tx
 	ctx       context.Context // for calls: the caller's until the outcome is told
 	cancel    context.CancelFunc
-	effects   []protocol.Effect // scratch
-	inline    fifo              // calls to participants that never block
+	inline    *branchRun // the first of the calls to participants that never block
+	inlineEnd *branchRun
 	pumping   bool
-	forcing   txlog.Record  // what the owner must force next
+	owned     bool          // a caller waits for the outcome, or for phase two
+	forcing   txlog.Kind    // the record that the owner must force next, or 0
 	signal    chan struct{} // tells the owner to look; nil if nobody waits
 	told      bool
 	ended     bool // forgotten
@@ -52,12 +53,6 @@ type txn struct {
 	lastCause map[int]error // of attempts without an answer, by branch
 	reason    Reason
 	decidedAt time.Time
-
-	// Records are kept here so that handing one to the log allocates nothing.
-	prepare txlog.Prepare
-	commit  txlog.Commit
-	abort   txlog.Abort
-	end     txlog.End
 }
 
 // branchRun is a branch while its transaction lives.
@@ -69,6 +64,10 @@ type branchRun struct {
 	// The lane's list of unfinished branches. Guarded by c.mu.
 	older, newer *branchRun
 	linked       bool
+
+	// The transaction's queue of calls that never block. Guarded by tx.mu.
+	nextInline *branchRun
+	inlineVerb protocol.Verb
 
 	// Guarded by tx.mu.
 	payload     []byte
@@ -96,11 +95,10 @@ func (t *txn) handle(ev protocol.Event) {
 
 // step runs the machine. The caller holds t.mu.
 func (t *txn) step(ev protocol.Event) {
-	effects := t.m.Step(t.effects[:0], ev)
-	for _, e := range effects {
+	var room [8]protocol.Effect // on the stack: a step rarely asks for more
+	for _, e := range t.m.Step(room[:0], ev) {
 		t.perform(e)
 	}
-	t.effects = effects[:0]
 }
 
 // pump calls participants that never block, one after the other, without holding
@@ -109,15 +107,17 @@ func (t *txn) step(ev protocol.Event) {
 func (t *txn) pump(owner bool) {
 	if !t.pumping {
 		t.pumping = true
-		for t.inline.len() > 0 {
-			j := t.inline.pop()
+		for t.inline != nil {
+			br := t.inline
+			t.inline, br.nextInline = br.nextInline, nil
+			verb := br.inlineVerb
 			t.mu.Unlock()
-			t.c.call(j.br.lane, j)
+			t.c.call(br.lane, job{br, verb})
 			t.mu.Lock()
 		}
 		t.pumping = false
 	}
-	if !owner && t.signal != nil && (t.forcing != nil || t.told || t.ended) {
+	if !owner && t.signal != nil && (t.forcing != 0 || t.told || t.ended) {
 		select {
 		case t.signal <- struct{}{}:
 		default:
@@ -134,29 +134,21 @@ func (t *txn) perform(e protocol.Effect) {
 	}
 	switch e := e.(type) {
 	case protocol.AppendPrepare:
-		t.fillPrepare()
 		if e.Force {
-			t.forcing = &t.prepare
+			t.forcing = txlog.KindPrepare
 			return
 		}
-		if err := t.append(&t.prepare, "prepare"); err != nil {
+		if err := t.append(txlog.KindPrepare); err != nil {
 			t.refuse(err)
 			t.c.forget(t)
 		}
 	case protocol.ForceCommit:
-		t.commit.Ref = t.ref()
-		t.commit.Votes = make([]Vote, len(t.branches))
-		for i := range t.branches {
-			t.commit.Votes[i], _ = t.m.Vote(i)
-		}
-		t.forcing = &t.commit
+		t.forcing = txlog.KindCommit
 	case protocol.AppendAbort:
 		t.explain()
-		t.abort = txlog.Abort{Ref: t.ref(), Reason: t.reason}
-		_ = t.append(&t.abort, "abort") // without it the answer is the same
+		_ = t.append(txlog.KindAbort) // without it the answer is the same
 	case protocol.AppendEnd:
-		t.end = txlog.End{Ref: t.ref(), Outcome: t.m.Outcome()}
-		_ = t.append(&t.end, "end") // without it recovery finishes again
+		_ = t.append(txlog.KindEnd) // without it recovery finishes again
 	case protocol.SendPrepare:
 		t.send(t.branches[e.Branch], protocol.Prepare)
 	case protocol.SendCommit:
@@ -180,36 +172,32 @@ func (t *txn) perform(e protocol.Effect) {
 	}
 }
 
-func (t *txn) append(r txlog.Record, name string) error {
-	err := t.c.log.Append(r)
+// append hands a record to the log; nobody waits. The caller holds t.mu.
+func (t *txn) append(kind txlog.Kind) error {
+	s := scratches.Get().(*scratch)
+	err := t.c.log.Append(s.record(t, kind))
+	scratches.Put(s)
 	if err != nil {
 		t.c.logFailed(err)
 		return err
 	}
 	if f := t.c.cfg.Trace.Appended; f != nil {
-		f(t.trace(), name)
+		f(t.trace(), kind.String())
 	}
 	return nil
 }
 
-func (t *txn) fillPrepare() {
-	t.prepare = txlog.Prepare{Ref: t.ref(), TxID: string(t.id), Fingerprint: t.fingerprint}
-	t.prepare.Branches = make([]txlog.Branch, len(t.branches))
-	for i := range t.branches {
-		t.prepare.Branches[i] = txlog.Branch{
-			Participant: t.branches[i].lane.id, Plain: t.plain(i),
-		}
-	}
-}
-
-func (t *txn) plain(i int) bool { return t.m.IsPlain(i) }
-
-// force hands the pending record to the log and waits until it is durable. Only
-// the owner calls it, without holding t.mu.
-func (t *txn) force(r txlog.Record) protocol.Event {
-	trace, name := t.c.cfg.Trace, r.Kind().String()
+// force hands the record that is asked for to the log and waits until it is
+// durable. Only the owner calls it. The caller holds t.mu; it is released while
+// waiting.
+func (t *txn) force() protocol.Event {
+	kind, trace := t.forcing, t.c.cfg.Trace
+	t.forcing = 0
+	s := scratches.Get().(*scratch)
+	r := s.record(t, kind)
+	t.mu.Unlock()
 	if f := trace.Forcing; f != nil {
-		f(t.trace(), name)
+		f(t.trace(), kind.String())
 	}
 	var began time.Time
 	if trace.Forced != nil {
@@ -217,8 +205,10 @@ func (t *txn) force(r txlog.Record) protocol.Event {
 	}
 	err := t.c.log.Force(r)
 	if f := trace.Forced; f != nil {
-		f(t.trace(), name, time.Since(began), err)
+		f(t.trace(), kind.String(), time.Since(began), err)
 	}
+	scratches.Put(s)
+	t.mu.Lock()
 	if err == nil {
 		return protocol.Synced{}
 	}
@@ -231,7 +221,13 @@ func (t *txn) force(r txlog.Record) protocol.Event {
 
 func (t *txn) send(br *branchRun, verb protocol.Verb) {
 	if br.lane.inline() {
-		t.inline.push(job{br, verb})
+		br.inlineVerb = verb
+		if t.inline == nil {
+			t.inline = br
+		} else {
+			t.inlineEnd.nextInline = br
+		}
+		t.inlineEnd = br
 		return
 	}
 	br.lane.submit(br, verb)

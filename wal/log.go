@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/brief"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
@@ -23,7 +24,7 @@ type Log struct {
 	id          protocol.LogID
 	found       *contents // until Replay
 
-	mu      sync.Mutex
+	mu      brief.Mutex
 	work    sync.Cond // the writer waits here for queue or closing
 	queue   []*batch
 	spare   [][]byte // buffers of batches that are written

@@ -23,8 +23,8 @@ type Found struct {
 // starts it: what was decided is finished as decided; what was not decided is
 // rolled back, because nobody can decide it any more. The caller must have read
 // the whole log and own it.
-func Recover(f Found) *Tx {
-	t := &Tx{state: RollingBack, outcome: RolledBack, why: f.Why, whose: -1, logged: !f.Unlogged}
+func Recover(f Found) Tx {
+	t := Tx{state: RollingBack, outcome: RolledBack, why: f.Why, whose: -1, logged: !f.Unlogged}
 	t.branches = make([]branch, len(f.Plain))
 	if f.Decision == Committed {
 		t.state, t.outcome = Committing, Committed

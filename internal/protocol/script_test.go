@@ -25,7 +25,7 @@ func TestScripts(t *testing.T) {
 }
 
 type script struct {
-	tx    *Tx
+	tx    Tx
 	names []string
 }
 

@@ -16,7 +16,7 @@ type Tx struct {
 
 // New returns a transaction without branches, in state [Active], with room for
 // that many.
-func New(room int) *Tx { return &Tx{whose: -1, branches: make([]branch, 0, room)} }
+func New(room int) Tx { return Tx{whose: -1, branches: make([]branch, 0, room)} }
 
 // Enlist adds a branch and returns its index. Plain says that the participant
 // cannot list what it holds in doubt; touched that work is done for the branch

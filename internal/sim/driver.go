@@ -5,7 +5,8 @@ import "github.com/dtc-project/dtc/internal/protocol"
 // begin registers the transaction and starts it.
 func (s *step) begin() {
 	s.begun = true
-	s.tx = protocol.New(0)
+	tx := protocol.New(0)
+	s.tx = &tx
 	for i := range s.r.Kinds {
 		s.tx.Enlist(!s.r.remote(i), false)
 	}

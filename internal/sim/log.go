@@ -103,6 +103,7 @@ func (s *step) replayed() {
 	case s.synced.has(abortRecord):
 		f.Decision, f.Why = protocol.RolledBack, protocol.ReasonVoteAbort
 	}
-	s.tx = protocol.Recover(f)
+	tx := protocol.Recover(f)
+	s.tx = &tx
 	s.event(protocol.Recovered{})
 }
