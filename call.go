@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
@@ -41,6 +42,11 @@ func (c *Coordinator) call(l *lane, j job) {
 	vote, err := invoke(ctx, r, j.verb, b)
 	if f := c.cfg.Trace.Called; f != nil {
 		f(call, vote, err, time.Since(began))
+	}
+	var panicked *panicError
+	if err != nil && errors.As(err, &panicked) {
+		c.cfg.Logger.Error("a participant panicked", "tx", string(t.id), "xid", t.xid.String(),
+			"participant", l.id, "error", err.Error(), "stack", string(panicked.stack))
 	}
 	a := classify(ctx, j.verb, vote, err)
 	answered := a.kind != nothing
@@ -118,7 +124,8 @@ func (v withValues) Value(key any) any {
 func invoke(ctx context.Context, p Participant, verb protocol.Verb, b Branch) (vote Vote, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			vote, err = VoteAbort, &panicError{fmt.Sprintf("participant %s panicked in %s: %v", b.Participant, verb, r)}
+			text := fmt.Sprintf("participant %s panicked in %s: %v", b.Participant, verb, r)
+			vote, err = VoteAbort, &panicError{text, debug.Stack()}
 		}
 	}()
 	switch verb {
@@ -132,7 +139,10 @@ func invoke(ctx context.Context, p Participant, verb protocol.Verb, b Branch) (v
 	panic("unreachable")
 }
 
-type panicError struct{ text string }
+type panicError struct {
+	text  string
+	stack []byte
+}
 
 func (e *panicError) Error() string { return e.text }
 

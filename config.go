@@ -47,7 +47,10 @@ type Config struct {
 	OutcomeLimit     int
 	OutcomeRetention time.Duration
 
-	// Logger receives what a person may want to know. Nil means slog.Default.
+	// Logger receives what a person may want to know: rollbacks and recovery at
+	// info, participants that do not answer and branches that cannot be finished
+	// at warn, what somebody must look at with error. Nil means slog.Default. Its
+	// handler must not call the coordinator.
 	Logger *slog.Logger
 
 	// Trace, if not nil, is called at each step of the protocol.

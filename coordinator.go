@@ -278,6 +278,9 @@ func (c *Coordinator) Close() error {
 	c.cancel()
 	c.eachLane((*lane).stop)
 	c.wg.Wait()
+	if left := c.Stats().Unfinished; left > 0 {
+		c.cfg.Logger.Info("closing: unfinished transactions are left to the next start", "transactions", left)
+	}
 	return c.log.Close()
 }
 

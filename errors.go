@@ -11,8 +11,11 @@ var (
 	// ErrRolledBack: the transaction was rolled back, nothing happened anywhere.
 	// The error is a [*RollbackError].
 	ErrRolledBack = errors.New("dtc: transaction rolled back")
-	// ErrInDoubt: this process cannot know how the transaction ended, because
-	// its log failed under the decision. Ask again by id after the next Open.
+	// ErrInDoubt: the outcome is not known to this call. Either the log failed
+	// under the decision, and nobody in this process can know: then Err is not
+	// nil, and the next Open finds the truth. Or the call had joined a running
+	// transaction and its context ended first: then the transaction goes on. In
+	// both cases ask again by id.
 	ErrInDoubt = errors.New("dtc: outcome not known, ask again by transaction id")
 	// ErrTxConflict: the transaction id is another request's. Nothing was begun.
 	ErrTxConflict = errors.New("dtc: transaction id belongs to another request")
@@ -25,8 +28,8 @@ var (
 	// later.
 	ErrFull = errors.New("dtc: too many transactions in flight")
 	// ErrLogFailed: the log failed earlier and takes nothing more. Nothing was
-	// begun. Close the coordinator and open it again: the next open reads the
-	// truth from the disk.
+	// begun. Close the coordinator and open it again, after making room if the
+	// disk is full: the next open reads the truth from the disk.
 	ErrLogFailed = errors.New("dtc: the log has failed, open it again")
 	// ErrBadRequest: the arguments are wrong, and the message says how. Nothing
 	// was begun.
@@ -119,6 +122,9 @@ func (e *RollbackError) Unwrap() error { return e.Err }
 // HeuristicError says that the named participants finished their branch against
 // the decision, by themselves or because an operator said so. The transaction is
 // neither committed everywhere nor rolled back everywhere.
+//
+// For a transaction that ended earlier and is only remembered, Decision and
+// Participants are not known here; the log has them.
 type HeuristicError struct {
 	TxID         TxID
 	Decision     Outcome
@@ -126,6 +132,9 @@ type HeuristicError struct {
 }
 
 func (e *HeuristicError) Error() string {
+	if len(e.Participants) == 0 {
+		return fmt.Sprintf("dtc: transaction %s ended earlier, and was not finished alike everywhere; its log says where", e.TxID)
+	}
 	return fmt.Sprintf("dtc: transaction %s: decided %s, but finished otherwise at %s",
 		e.TxID, e.Decision, strings.Join(e.Participants, ", "))
 }

@@ -23,7 +23,8 @@ import (
 //
 // The id is the idempotency key. If it is running with the same branches,
 // Execute joins it; if it has ended and is remembered, its outcome is returned;
-// nothing is run twice.
+// nothing is run twice. After it was forgotten ([Config.OutcomeRetention],
+// [Config.OutcomeLimit]) the same id is a new transaction.
 //
 // ctx bounds phase one only: when it ends before the decision the transaction is
 // rolled back; afterwards it goes on, and Execute returns what was decided. Its
@@ -41,15 +42,20 @@ func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions,
 	if err := checkBranches(branches); err != nil {
 		return false, err
 	}
-	var few [8]*lane // on the stack
-	lanes, err := c.lanesOf(branches, few[:0])
-	if err != nil {
-		return false, err
-	}
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	t, join, past, err := c.begin(id, fingerprint(branches), lanes)
+	fp := fingerprint(branches)
+	var few [8]*lane // on the stack
+	lanes, err := c.lanesOf(branches, few[:0])
+	if err != nil {
+		// What became of the id is told even if its participants are gone.
+		if known, old, past := c.known(id, fp); known {
+			return tellKnown(ctx, id, old, past)
+		}
+		return false, err
+	}
+	t, join, past, err := c.begin(id, fp, lanes)
 	switch {
 	case err != nil:
 		return false, err
@@ -68,6 +74,14 @@ func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions,
 	t.prepareBy = t.started.Add(t.prepareTimeout(opts))
 	t.own(ctx, opts, protocol.Begun{})
 	return t.result()
+}
+
+// tellKnown returns the outcome of a transaction that is running or remembered.
+func tellKnown(ctx context.Context, id TxID, t *txn, past *remembered) (bool, error) {
+	if t != nil {
+		return t.await(ctx)
+	}
+	return past.result(id)
 }
 
 // prepareTimeout returns how long phase one may last: what the transaction says,

@@ -5,7 +5,6 @@ package dtc_test
 // that it also sees code which no build on this machine would compile.
 
 import (
-	"bytes"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -142,29 +141,6 @@ func TestDependenciesPointOneWay(t *testing.T) {
 			}
 		}
 	}
-}
-
-// Hosts of package registries are the business of whoever builds: named in a
-// file, they break every build that uses another one.
-func TestNoRegistryIsNamed(t *testing.T) {
-	needles := [][]byte{
-		[]byte("proxy." + "golang.org"), []byte("sum." + "golang.org"),
-		[]byte("registry." + "npmjs.org"), []byte("deb." + "debian.org"),
-	}
-	walk(t, func(name string) {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.IndexByte(text, 0) >= 0 {
-			return // a binary that somebody built in place
-		}
-		for _, needle := range needles {
-			if at := bytes.Index(bytes.ToLower(text), needle); at >= 0 {
-				t.Errorf("%s:%d names %s", name, 1+bytes.Count(text[:at], []byte("\n")), needle)
-			}
-		}
-	})
 }
 
 // walk calls fn for every regular file of the repository, by its path from the

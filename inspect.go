@@ -68,7 +68,7 @@ type BranchInfo struct {
 	Voted       bool
 	Vote        Vote   // meaningful if Voted
 	State       string // enlisted, preparing, prepared, committing, …
-	Attempts    int    // of the current phase
+	Attempts    int    // calls of the current phase, since the last Open
 	LastError   string
 	NextAttempt time.Time // zero if none is waiting
 	Registered  bool      // whether a participant of that id is registered
@@ -115,7 +115,7 @@ func (t *txn) info(f Filter) (TxInfo, bool) {
 			Participant: br.lane.id, State: t.m.Branch(i).String(), Attempts: br.prepares,
 			LastError: br.lastError, NextAttempt: br.nextAttempt, Registered: br.lane.p.Load() != nil,
 		}
-		if br.finishes > 0 {
+		if t.verb() != protocol.Prepare {
 			b.Attempts = br.finishes
 		}
 		b.Vote, b.Voted = t.m.Vote(i)

@@ -51,6 +51,7 @@ type lane struct {
 	failures  int  // calls without an answer since the last answer
 	probing   bool // while down: the one commit or rollback that is tried
 	probeAt   time.Time
+	downSince time.Time
 	lastError string
 	troubled  atomic.Bool // failures > 0, to be read without l.mu
 }
@@ -163,6 +164,11 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 	}
 	if err != nil {
 		l.failures++
+		if l.failures == 2 {
+			l.downSince = l.c.now()
+			defer l.c.cfg.Logger.Warn("a participant does not answer: its transactions wait, and it is probed",
+				"participant", l.id, "error", err.Error()) // after the lock is let go
+		}
 		l.troubled.Store(true)
 		l.lastError = err.Error()
 		if l.down() {
@@ -181,10 +187,12 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 		l.mu.Unlock()
 		return
 	}
-	due := l.waiting
+	due, since := l.waiting, l.downSince
 	l.waiting = nil
 	l.start()
 	l.mu.Unlock()
+	l.c.cfg.Logger.Info("a participant answers again", "participant", l.id,
+		"waiting", len(due), "after", l.c.now().Sub(since).String())
 	wake(due)
 }
 

@@ -331,6 +331,12 @@ func TestUnregisteredParticipant(t *testing.T) {
 		if shown != 1 {
 			t.Fatalf("%d transactions are shown", shown)
 		}
+		if ok, err := c.Execute(t.Context(), "t", branches("a", "b")...); !ok {
+			t.Errorf("what is known of the id is told though b is not there: %v", err)
+		}
+		if _, err := c.Execute(t.Context(), "new", branches("a", "b")...); !errors.Is(err, dtc.ErrBadRequest) {
+			t.Errorf("a new one: %v", err)
+		}
 		if err := c.Register(list[1]); err != nil {
 			t.Fatal(err)
 		}

@@ -23,13 +23,13 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	}
 	if old := c.ids[id]; old != nil {
 		if old.fingerprint != fp {
-			return nil, false, nil, fmt.Errorf("%w: %s is running with other branches", ErrTxConflict, id)
+			return nil, false, nil, fmt.Errorf("%w: %s is running with other branches or payloads", ErrTxConflict, id)
 		}
 		return old, true, nil, nil
 	}
 	if past := c.past.get(t.key, t.started); past != nil {
 		if past.fingerprint != fp {
-			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches", ErrTxConflict, id)
+			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches or payloads", ErrTxConflict, id)
 		}
 		return nil, false, past, nil
 	}
@@ -48,6 +48,17 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	c.link(t)
 	c.owners.Add(1)
 	return t, false, nil, nil
+}
+
+// known looks up whether the same request is running or remembered.
+func (c *Coordinator) known(id TxID, fp [16]byte) (known bool, t *txn, past *remembered) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t = c.ids[id]; t != nil {
+		return t.fingerprint == fp, t, nil
+	}
+	past = c.past.get(outcomeKey(id), c.now())
+	return past != nil && past.fingerprint == fp, nil, past
 }
 
 // newTxn makes a transaction that nobody knows of yet.
@@ -282,6 +293,9 @@ func (c *Coordinator) lanesOf(branches []Branch, lanes []*lane) ([]*lane, error)
 				return nil, err
 			}
 			known := strings.Join(c.participantIDs(), ", ")
+			if known == "" {
+				known = "none"
+			}
 			return nil, fmt.Errorf("%w: participant %s is not registered; registered are: %s",
 				ErrBadRequest, branches[i].Participant, known)
 		}

@@ -17,7 +17,8 @@ type unfinished struct {
 	votes    []Vote
 	reason   Reason
 	resolved []Outcome
-	decided  time.Time
+	begun    time.Time
+	decided  time.Time // zero if the log holds no decision
 }
 
 // replayed is what a log says, read from its beginning to its end.
@@ -59,7 +60,7 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 		if r.open[rec.Ref] != nil {
 			return fmt.Errorf("transaction %s is prepared twice", rec.Ref)
 		}
-		u := &unfinished{prepare: *rec, resolved: make([]Outcome, len(rec.Branches))}
+		u := &unfinished{prepare: *rec, resolved: make([]Outcome, len(rec.Branches)), begun: e.Time}
 		r.open[rec.Ref] = u
 	case *txlog.Commit:
 		u, err := r.undecided(rec.Ref)
@@ -137,6 +138,10 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 	c.eachLane(func(l *lane) {
 		l.setLowWater()
 		c.startSweep(l)
+		if l.p.Load() == nil {
+			c.cfg.Logger.Warn("transactions wait for a participant that is not registered",
+				"participant", l.id, "transactions", l.unfinished)
+		}
 	})
 	c.mu.Unlock()
 	if f := c.cfg.Trace.Recovered; f != nil {
@@ -160,7 +165,7 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 	t := &txn{
 		c: c, id: TxID(u.prepare.TxID), key: outcomeKey(TxID(u.prepare.TxID)), xid: x, fingerprint: u.prepare.Fingerprint,
-		started: u.decided, recovered: true, waits: true, ctx: c.ctx, reason: u.reason,
+		started: u.begun, decidedAt: u.decided, recovered: true, waits: true, ctx: c.ctx, reason: u.reason,
 	}
 	found := protocol.Found{Decision: u.decision, Votes: u.votes, Why: u.reason.Code, Resolved: u.resolved}
 	for _, b := range u.prepare.Branches {

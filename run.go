@@ -58,11 +58,12 @@ func (tx *Tx) Enlist(participant string, payload []byte) error {
 }
 
 // Run runs fn and then commits what it enlisted. Nil means committed. If fn
-// returns an error or panics everything is rolled back, and the error that Run
-// returns unwraps to fn's.
+// returns an error everything is rolled back, and the error that Run returns
+// unwraps to fn's. If fn panics everything is rolled back and the panic goes on.
 //
-// The errors are those of [Coordinator.Execute]. A repeated id joins by id
-// alone: fn is not called again, and the outcome of the other run is returned.
+// The errors are those of [Coordinator.Execute]. An id that another Run has used
+// is joined by id alone: fn is not called again, and the outcome of that run is
+// returned. An id that Execute has used is a conflict.
 // The context given to fn ends with ctx and with the transaction's lifetime
 // ([Config.TxLifetime]).
 func (c *Coordinator) Run(ctx context.Context, id TxID, fn func(context.Context, *Tx) error) error {

@@ -2,6 +2,8 @@ package dtc
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -81,7 +83,7 @@ const sweepTimeout = time.Minute
 func list(ctx context.Context, lister Lister, log LogID) (branches []InDoubtBranch, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			branches, err = nil, &panicError{"the participant panicked while it listed"}
+			branches, err = nil, &panicError{fmt.Sprintf("the participant panicked while it listed: %v", r), debug.Stack()}
 		}
 	}()
 	return lister.InDoubt(ctx, log)

@@ -240,9 +240,24 @@ func (t *txn) retry(br *branchRun) {
 		attempt = br.prepares
 	}
 	br.nextAttempt = br.lane.retry(br, verb, br.failures)
+	if verb != protocol.Prepare && noteworthy(br.failures) {
+		t.c.cfg.Logger.Warn("a decided branch is not finished: it is tried again and again",
+			"tx", string(t.id), "xid", t.xid.String(), "participant", br.lane.id,
+			"state", t.m.Branch(br.index).String(), "attempt", attempt, "error", br.lastError)
+	}
 	if f := t.c.cfg.Trace.Retrying; f != nil {
 		f(TraceCall{t.id, t.xid, br.lane.id, verb.String(), attempt}, br.nextAttempt.Sub(t.c.now()))
 	}
+}
+
+// noteworthy thins out the warnings about a branch: the 5th failure, the 50th, and
+// so on.
+func noteworthy(failures int) bool {
+	n := 5
+	for n < failures {
+		n *= 10
+	}
+	return failures == n
 }
 
 // verb returns what branches are asked in the current state.
@@ -306,7 +321,9 @@ var plainWords = map[Code]string{
 // no durability.
 func (t *txn) tell(o Outcome) {
 	t.told = true
-	t.decidedAt = t.c.now()
+	if t.decidedAt.IsZero() {
+		t.decidedAt = t.c.now()
+	}
 	if o == RolledBack {
 		t.explain()
 		if t.cancel != nil {

@@ -24,7 +24,8 @@ func ParseXID(s string) (XID, error) { return protocol.ParseXID(s) }
 func ParseLogID(s string) (LogID, error) { return protocol.ParseLogID(s) }
 
 // Vote is a participant's answer to prepare. The zero value is [VoteAbort]:
-// forgetting to vote can never commit a transaction.
+// forgetting to vote can never commit a transaction. Its String is "vote_commit",
+// "vote_abort" or "read_only".
 type Vote = protocol.Vote
 
 // The votes. With VoteAbort and VoteReadOnly the participant holds nothing;
@@ -35,7 +36,8 @@ const (
 	VoteReadOnly = protocol.VoteReadOnly
 )
 
-// Outcome is how a transaction ended, as far as it is known.
+// Outcome is how a transaction ended, as far as it is known. Its String is
+// "committed", "rolled_back", "heuristic" or "unknown".
 type Outcome = protocol.Outcome
 
 // The outcomes. Heuristic means that a branch was finished against the decision.
@@ -46,22 +48,38 @@ const (
 	Heuristic      = protocol.Heuristic
 )
 
-// Reason explains a rollback: a code for programs, the participant that caused
-// it if one did, and a sentence for people.
+// Reason explains a rollback. It is a struct of three fields: Code ([Code], for
+// programs), Participant (string, the one that caused it, or empty) and Message
+// (string, a sentence for people).
 type Reason = protocol.Reason
 
-// Code is the code of a [Reason].
+// Code is the code of a [Reason]. Its String is the word in logs and on the wire,
+// for example "vote_abort".
 type Code = protocol.Code
 
-// The codes; see the constants' names. Every rollback has one.
+// The codes. Every rollback has one.
 const (
-	ReasonVoteAbort        = protocol.ReasonVoteAbort
-	ReasonPrepareTimeout   = protocol.ReasonPrepareTimeout
-	ReasonUnreachable      = protocol.ReasonUnreachable
+	// ReasonVoteAbort: the participant voted abort, or returned an error.
+	ReasonVoteAbort = protocol.ReasonVoteAbort
+	// ReasonPrepareTimeout: the participant seemed to be there (a call ran into
+	// its deadline), but did not vote within the prepare timeout.
+	ReasonPrepareTimeout = protocol.ReasonPrepareTimeout
+	// ReasonUnreachable: every attempt to reach the participant failed until the
+	// prepare timeout.
+	ReasonUnreachable = protocol.ReasonUnreachable
+	// ReasonParticipantError: the participant panicked or broke the protocol.
 	ReasonParticipantError = protocol.ReasonParticipantError
-	ReasonCancelled        = protocol.ReasonCancelled
-	ReasonDeadline         = protocol.ReasonDeadline
-	ReasonShuttingDown     = protocol.ReasonShuttingDown
-	ReasonRecovered        = protocol.ReasonRecovered
-	ReasonForced           = protocol.ReasonForced
+	// ReasonCancelled: the caller's context was cancelled, or the function given
+	// to Run failed.
+	ReasonCancelled = protocol.ReasonCancelled
+	// ReasonDeadline: the caller's deadline or the transaction's lifetime passed
+	// before the decision.
+	ReasonDeadline = protocol.ReasonDeadline
+	// ReasonShuttingDown: the coordinator was closed, or its log stopped, before
+	// the decision.
+	ReasonShuttingDown = protocol.ReasonShuttingDown
+	// ReasonRecovered: the coordinator died before it decided.
+	ReasonRecovered = protocol.ReasonRecovered
+	// ReasonForced: an operator forced it.
+	ReasonForced = protocol.ReasonForced
 )

@@ -40,7 +40,7 @@ func Recover(f Found) Tx {
 			b.voted, b.vote, b.state = true, f.Votes[i], voteState[f.Votes[i]]
 		} else {
 			b.touched = true // the attempts before the crash are not known
-			b.state = BranchPreparing
+			b.state = BranchRollingBack
 		}
 		if i < len(f.Resolved) && f.Resolved[i] != OutcomeUnknown {
 			b.done = true
