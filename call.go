@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
@@ -50,11 +51,12 @@ func (c *Coordinator) call(l *lane, j job) {
 	}
 	a := classify(ctx, j.verb, vote, err)
 	answered := a.kind != nothing
+	silent := !answered && (j.verb == protocol.Prepare || noAnswer(err) || ctx.Err() != nil)
 	cancel()
 	switch {
 	case !answered && j.verb == protocol.Prepare && t.abandoned():
 		// We hung up, not the participant: it says nothing about its health.
-	case !answered:
+	case silent:
 		l.answered(j.verb, err)
 	case !r.inline || l.troubled.Load():
 		l.answered(j.verb, nil)
@@ -62,9 +64,7 @@ func (c *Coordinator) call(l *lane, j job) {
 	t.mu.Lock()
 	t.note(br, j.verb, answered, err)
 	t.answer(a, j.verb, br.index)
-	if !t.owned {
-		t.unlinkDone(br)
-	}
+	t.unlinkDone()
 	t.pump(false)
 	t.mu.Unlock()
 }
@@ -130,13 +130,16 @@ func invoke(ctx context.Context, p Participant, verb protocol.Verb, b Branch) (v
 	}()
 	switch verb {
 	case protocol.Prepare:
-		return p.Prepare(ctx, b)
+		vote, err = p.Prepare(ctx, b)
 	case protocol.Commit:
-		return 0, p.Commit(ctx, b)
+		err = p.Commit(ctx, b)
 	case protocol.Rollback:
-		return 0, p.Rollback(ctx, b)
+		err = p.Rollback(ctx, b)
 	}
-	panic("unreachable")
+	if err != nil {
+		_ = err.Error() // a typed nil panics here, where it does no harm
+	}
+	return vote, err
 }
 
 type panicError struct {
@@ -221,10 +224,21 @@ func classifyPrepare(ctx context.Context, vote Vote, err error) answer {
 // noAnswer reports whether an error of Prepare means that the participant may
 // not have answered at all.
 func noAnswer(err error) bool {
-	var network net.Error
 	return errors.Is(err, ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, context.Canceled) || errors.As(err, &network) ||
+		errors.Is(err, context.Canceled) || isNetwork(err) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
+}
+
+// isNetwork reports whether err comes from the network. A bare errno satisfies
+// net.Error too, also that of a file that does not exist.
+func isNetwork(err error) bool {
+	var network net.Error
+	if !errors.As(err, &network) {
+		return false
+	}
+	errno, bare := network.(syscall.Errno)
+	return !bare || errno == syscall.ECONNREFUSED || errno == syscall.ECONNRESET ||
+		errno == syscall.EPIPE || errno == syscall.ETIMEDOUT
 }
 
 // note keeps what a call returned, for people. The caller holds t.mu.
@@ -236,7 +250,7 @@ func (t *txn) note(br *branchRun, verb protocol.Verb, answered bool, err error) 
 	}
 	br.failures++
 	br.lastError = err.Error()
-	if answered && verb == protocol.Prepare && t.cause == nil {
+	if answered && verb == protocol.Prepare && t.cause == nil && !t.told {
 		t.cause = err
 		return
 	}

@@ -50,7 +50,7 @@ type Config struct {
 	// Logger receives what a person may want to know: rollbacks and recovery at
 	// info, participants that do not answer and branches that cannot be finished
 	// at warn, what somebody must look at with error. Nil means slog.Default. Its
-	// handler must not call the coordinator.
+	// handler must neither panic nor call the coordinator.
 	Logger *slog.Logger
 
 	// Trace, if not nil, is called at each step of the protocol.
@@ -77,7 +77,8 @@ type Timing struct {
 	PrepareBackoffCap time.Duration
 	FinishBackoffCap  time.Duration
 	// Concurrency bounds the calls that run at one participant at a time.
-	// Default 64. A quarter of them is kept for commits and rollbacks.
+	// Default 64, at least 2. A quarter of them, and at least one, is kept for
+	// commits and rollbacks.
 	Concurrency int
 }
 
@@ -109,6 +110,7 @@ func (t Timing) or(d Timing) Timing {
 	set(&t.PrepareBackoffCap, d.PrepareBackoffCap)
 	set(&t.FinishBackoffCap, d.FinishBackoffCap)
 	set(&t.Concurrency, d.Concurrency)
+	t.Concurrency = max(t.Concurrency, 2)
 	return t
 }
 

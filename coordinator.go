@@ -41,11 +41,21 @@ type Coordinator struct {
 	oldest   *txn
 	newest   *txn
 	live     int
+	growing  *lane  // no participant: the list of transactions that grow
 	next     uint64 // the sequence of the next transaction
 	through  uint64 // sequences up to here may be used
 	reserved *sync.Cond
 	awaiting bool // a block is being reserved
 	past     *outcomes
+
+	// committed are the transactions of earlier incarnations for which the log
+	// holds a decision to commit. Written by replay only.
+	committed refSet
+
+	resolving sync.Mutex // one operator at a time
+
+	closed   chan struct{} // closed when Close is done
+	closeErr error
 }
 
 type counters struct {
@@ -107,7 +117,8 @@ func newCoordinator(cfg *Config) (*Coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Coordinator{cfg: full, ids: make(map[TxID]*txn), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
+	c := &Coordinator{cfg: full, committed: refSet{}, closed: make(chan struct{}), ids: make(map[TxID]*txn), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
+	c.growing = &lane{c: c}
 	c.reserved = sync.NewCond(&c.mu)
 	for _, p := range full.Participants {
 		r, err := register(p)
@@ -160,6 +171,9 @@ func register(p Participant) (*registration, error) {
 	}
 	r := &registration{Participant: p}
 	r.lister, _ = p.(Lister)
+	if f, ok := p.(ParticipantFuncs); ok && f.InDoubtFunc == nil {
+		r.lister = nil // it never will
+	}
 	if nb, ok := p.(NonBlocking); ok {
 		r.inline = nb.NonBlocking()
 	}
@@ -179,10 +193,10 @@ func (c *Coordinator) Register(p Participant) error {
 		return ErrClosed
 	}
 	l := c.lane(p.ID())
-	first := l.p.Swap(r) == nil
-	if first {
-		c.startSweep(l)
-	}
+	l.p.Store(r)
+	l.swept = false // the new one may hold what the old one never listed
+	l.setLowWater()
+	c.startSweep(l)
 	c.mu.Unlock()
 	l.mu.Lock()
 	l.start()
@@ -256,7 +270,7 @@ func (c *Coordinator) ID() LogID { return c.log.ID() }
 // it waits for the calls that are out. What is left of phase two is finished by
 // the next Open. A participant that ignores its context delays Close.
 //
-// Close may be called more than once.
+// Close may be called more than once; every call waits for the first.
 func (c *Coordinator) Close() error {
 	c.mu.Lock()
 	again := c.closing
@@ -268,9 +282,10 @@ func (c *Coordinator) Close() error {
 	c.reserved.Broadcast()
 	c.mu.Unlock()
 	if again {
-		c.wg.Wait()
-		return nil
+		<-c.closed
+		return c.closeErr
 	}
+	defer close(c.closed)
 	for _, t := range grown {
 		t.shutDown()
 	}
@@ -281,7 +296,8 @@ func (c *Coordinator) Close() error {
 	if left := c.Stats().Unfinished; left > 0 {
 		c.cfg.Logger.Info("closing: unfinished transactions are left to the next start", "transactions", left)
 	}
-	return c.log.Close()
+	c.closeErr = c.log.Close()
+	return c.closeErr
 }
 
 // shutDown rolls back a transaction that is still growing, and lets an owner that
@@ -291,6 +307,9 @@ func (t *txn) shutDown() {
 	defer t.mu.Unlock()
 	if t.m.State() == protocol.Active {
 		t.step(protocol.Cancelled{Code: ReasonShuttingDown})
+	}
+	if t.giveUp != nil {
+		t.giveUp() // the function given to Run need not go on
 	}
 	t.pump(false)
 }

@@ -111,6 +111,8 @@ func (t *txn) await(ctx context.Context) (bool, error) {
 		t.mu.Unlock()
 		select {
 		case <-told:
+		case <-t.c.ctx.Done():
+			return false, fmt.Errorf("%w: %s: %w", ErrInDoubt, t.id, ErrClosed)
 		case <-ctx.Done():
 			return false, fmt.Errorf("%w: stopped waiting for %s: %w", ErrInDoubt, t.id, ctx.Err())
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
@@ -143,8 +144,10 @@ func wireState(s protocol.State) string {
 //
 // Use it only when a participant is gone for ever or has said itself that it
 // finished the branch the other way: a participant that comes back after a wrong
-// statement keeps what it holds. A branch that the sweep found has no id; it is
-// named by the text of its XID. The error is [ErrUnknownTx] or
+// statement keeps what it holds. If the participant acknowledges while the
+// statement is being written, the statement counts. A branch that the sweep found
+// has no id; it is named by the text of its XID, and can be resolved only to
+// acknowledge that it was committed. The error is [ErrUnknownTx] or
 // [ErrBadRequest], or the log's.
 func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, outcome Outcome, reason string) error {
 	if outcome != Committed && outcome != RolledBack {
@@ -162,12 +165,17 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	c.owners.Add(1)
 	c.mu.Unlock()
 	defer c.owners.Done()
+	c.resolving.Lock() // statements stand in the log in the order in which they count
+	defer c.resolving.Unlock()
 	t.mu.Lock()
 	i := t.find(participant)
 	decided := t.m.State() == protocol.Committing || t.m.State() == protocol.RollingBack
 	done := i >= 0 && t.m.Done(i)
+	orphan := t.id == "" && i >= 0 && t.m.Branch(i) != protocol.BranchHeuristicCommitted
 	t.mu.Unlock()
 	switch {
+	case orphan:
+		return fmt.Errorf("%w: no transaction owns this branch, and no log would remember the statement: finish it at %s", ErrBadRequest, participant)
 	case i < 0:
 		return fmt.Errorf("%w: transaction %s has no branch at %s", ErrBadRequest, id, participant)
 	case !decided:
@@ -184,7 +192,10 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 		"participant", participant, "state", outcome.String(), "reason", reason)
 	t.mu.Lock()
 	t.step(protocol.Resolved{Branch: i, Outcome: outcome})
-	t.unlinkDone(t.branches[i])
+	if br := t.branches[i]; br.lane.withdraw(br) {
+		t.step(protocol.NoAnswer{Branch: i, Verb: t.verb()})
+	}
+	t.unlinkDone()
 	t.pump(false)
 	t.mu.Unlock()
 	return nil
@@ -222,12 +233,17 @@ func (t *txn) find(participant string) int {
 func (c *Coordinator) Retry(_ context.Context, id TxID) error {
 	c.mu.Lock()
 	t := c.find(id)
-	c.mu.Unlock()
-	if t == nil {
+	if t == nil || c.closing {
+		c.mu.Unlock()
 		return fmt.Errorf("%w: %s has no unfinished branch", ErrUnknownTx, id)
 	}
-	for i := range t.branches {
+	c.owners.Add(1)
+	branches := slices.Clone(t.branches)
+	c.mu.Unlock()
+	defer c.owners.Done()
+	for i, br := range branches {
 		t.handle(protocol.RetryDue{Branch: i})
+		br.lane.probeNow()
 	}
 	return nil
 }

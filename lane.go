@@ -2,6 +2,7 @@ package dtc
 
 import (
 	"container/heap"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,9 @@ import (
 // lets branches wait for a participant that does not answer without a goroutine
 // or a timer each.
 //
-// A participant is down after two failed calls without an answer in between.
+// A participant is down after two calls without an answer and none in between.
+// An error that does not mean "no answer" is an answer: it concerns its own branch
+// alone, which waits out its own back-off.
 // While it is down one commit or rollback at a time is tried as a probe, with
 // back-off; when anything answers, all that wait are called at once.
 //
@@ -38,6 +41,7 @@ type lane struct {
 	oldest, newest *branchRun
 	unfinished     int
 	swept          bool // see protocol.LowWaterView
+	sweeping       bool // a goroutine sweeps it, for ever
 
 	mu        sync.Mutex
 	stopped   bool
@@ -62,6 +66,10 @@ type registration struct {
 	lister Lister // nil if it has not got the ability
 	inline bool   // it never blocks
 }
+
+// mayList reports whether the participant has the ability at all. While it does
+// not use it yet, it may hold branches of earlier incarnations that no log knows.
+func (r *registration) mayList() bool { return r != nil && r.lister != nil }
 
 func (r *registration) listing() bool { return r != nil && r.lister != nil && r.lister.Listing() }
 
@@ -112,6 +120,29 @@ func (l *lane) start() {
 		l.c.wg.Add(1)
 		go l.work(j)
 	}
+}
+
+// withdraw takes a commit or rollback that has not left yet out of the queue, and
+// reports whether there was one.
+func (l *lane) withdraw(br *branchRun) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := l.finishQ.head; i < len(l.finishQ.jobs); i++ {
+		if l.finishQ.jobs[i].br == br {
+			l.finishQ.jobs = slices.Delete(l.finishQ.jobs, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+// probeNow lets the next commit or rollback go out without waiting for the
+// back-off of a participant that is down.
+func (l *lane) probeNow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.probeAt = time.Time{}
+	l.start()
 }
 
 // next takes the next job that may run. Commits and rollbacks come first, and a
@@ -171,7 +202,8 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 		}
 		l.troubled.Store(true)
 		l.lastError = err.Error()
-		if l.down() {
+		if l.down() && (verb != protocol.Prepare || l.failures == 2) {
+			// Prepares keep trying on their own; they do not put off the probe.
 			l.probeAt = l.c.now().Add(backoff(l.failures, l.timing.Backoff, l.timing.FinishBackoffCap, jitter))
 			if l.finishQ.len() > 0 || len(l.waiting) > 0 {
 				l.schedule(l.probeAt)

@@ -44,6 +44,10 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	for _, br := range t.branches {
 		c.linkBranch(br)
 	}
+	if lanes == nil {
+		t.seed = &branchRun{tx: t, lane: c.growing}
+		c.linkBranch(t.seed)
+	}
 	c.ids[id] = t
 	c.link(t)
 	c.owners.Add(1)
@@ -64,7 +68,7 @@ func (c *Coordinator) known(id TxID, fp [16]byte) (known bool, t *txn, past *rem
 // newTxn makes a transaction that nobody knows of yet.
 func (c *Coordinator) newTxn(id TxID, fp [16]byte, lanes []*lane) *txn {
 	n := len(lanes)
-	t := &txn{c: c, id: id, key: outcomeKey(id), fingerprint: fp, started: c.now(), m: protocol.New(n)}
+	t := &txn{c: c, ctx: c.ctx, id: id, key: outcomeKey(id), fingerprint: fp, started: c.now(), m: protocol.New(n)}
 	t.branches = make([]*branchRun, n)
 	block := make([]branchRun, n)
 	for i, l := range lanes {
@@ -92,9 +96,18 @@ func (c *Coordinator) room(lanes []*lane) error {
 		return fmt.Errorf("%w: %d are not finished", ErrFull, c.live)
 	}
 	for _, l := range lanes {
-		if l.unfinished >= max(1, c.cfg.MaxTransactions/2) {
-			return fmt.Errorf("%w: %d wait for participant %s", ErrFull, l.unfinished, l.id)
+		if err := l.room(); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// room reports whether the participant may hold one more unfinished branch. The
+// caller holds c.mu.
+func (l *lane) room() error {
+	if l.unfinished >= max(1, l.c.cfg.MaxTransactions/2) {
+		return fmt.Errorf("%w: %d wait for participant %s", ErrFull, l.unfinished, l.id)
 	}
 	return nil
 }
@@ -102,6 +115,9 @@ func (c *Coordinator) room(lanes []*lane) error {
 // sequence makes sure that c.next may be used, and reserves the next block in
 // time. The caller holds c.mu; it is released while waiting.
 func (c *Coordinator) sequence() error {
+	if c.closing || c.logError.Load() != nil {
+		return nil // nothing will be begun; the caller says why
+	}
 	if c.next+seqBlock/2 > c.through && !c.awaiting {
 		c.awaiting = true
 		through := c.through + seqBlock
@@ -179,6 +195,14 @@ func (c *Coordinator) linkBranch(br *branchRun) {
 	}
 }
 
+// grown notes that a transaction enlists nothing any more. The caller holds c.mu.
+func (c *Coordinator) grown(t *txn) {
+	if t.seed != nil {
+		c.unlinkBranch(t.seed)
+		t.seed = nil
+	}
+}
+
 func (c *Coordinator) unlinkBranch(br *branchRun) {
 	if !br.linked {
 		return
@@ -221,12 +245,13 @@ func (c *Coordinator) forget(t *txn) {
 	for i := range t.branches {
 		c.unlinkBranch(t.branches[i])
 	}
+	c.grown(t)
 	if c.ids[t.id] == t {
 		delete(c.ids, t.id)
 		if t.refused == nil {
 			c.past.add(t.key, remembered{
 				outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
-				ref: t.ref(), at: t.decidedAt.UnixNano(),
+				ref: t.ref(), at: c.now().UnixNano(),
 			})
 		}
 	}
@@ -236,11 +261,16 @@ func (c *Coordinator) forget(t *txn) {
 // transaction lives on, so that a dead neighbour does not hold back low water.
 // While a caller still waits that is not worth a lock.
 // The caller holds t.mu.
-func (t *txn) unlinkDone(br *branchRun) {
-	if !t.ended && t.m.Done(br.index) {
-		t.c.mu.Lock()
-		t.c.unlinkBranch(br)
-		t.c.mu.Unlock()
+func (t *txn) unlinkDone() {
+	if t.ended || t.owned {
+		return
+	}
+	for i, br := range t.branches {
+		if br.linked && t.m.Done(i) {
+			t.c.mu.Lock()
+			t.c.unlinkBranch(br)
+			t.c.mu.Unlock()
+		}
 	}
 }
 
@@ -248,8 +278,11 @@ func (t *txn) unlinkDone(br *branchRun) {
 func (l *lane) setLowWater() {
 	c := l.c
 	v := protocol.LowWaterView{
-		Replayed: c.next > 0, Plain: !l.p.Load().listing(), Swept: l.swept,
+		Replayed: c.next > 0, Plain: !l.p.Load().mayList(), Swept: l.swept,
 		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: c.next},
+	}
+	if g := c.growing.oldest; g != nil {
+		v.Next = g.tx.xid // it may yet enlist here
 	}
 	if l.oldest != nil {
 		v.Oldest = l.oldest.tx.xid
@@ -308,6 +341,11 @@ func (c *Coordinator) lanesOf(branches []Branch, lanes []*lane) ([]*lane, error)
 // phase two is over or the completion wait has passed.
 func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
 	defer t.c.owners.Done()
+	if t.seed != nil {
+		t.c.mu.Lock()
+		t.c.grown(t)
+		t.c.mu.Unlock()
+	}
 	t.mu.Lock()
 	t.ctx, t.owned = ctx, true
 	if t.waits {
@@ -324,9 +362,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
 		timer.Stop()
 	}
 	t.owned = false
-	for _, br := range t.branches {
-		t.unlinkDone(br)
-	}
+	t.unlinkDone()
 	t.detach()
 	t.mu.Unlock()
 }

@@ -41,13 +41,16 @@ type Participant interface {
 	// [Refuse]. An error that means "no answer", where
 	// the same call may succeed a moment later, is retried with back-off until
 	// the prepare timeout instead: wrap it with [NoAnswer]. Errors that are
-	// context.DeadlineExceeded, a net.Error, io.ErrUnexpectedEOF or
+	// context.DeadlineExceeded or Canceled, a net.Error, io.ErrUnexpectedEOF or
 	// driver.ErrBadConn are taken for "no answer" without wrapping.
 	Prepare(ctx context.Context, b Branch) (Vote, error)
 
 	// Commit makes the prepared work visible. It is retried for ever, with
-	// back-off, until it returns nil. Two errors mean more than "try again":
-	// [ErrUnknownBranch] and [*FinishedError].
+	// back-off, until it returns nil. An error that means "no answer" (as for
+	// Prepare) says that the participant may be down: then all that wait for it
+	// are held back behind single probes, and served at once when it answers
+	// again. Any other error concerns this branch alone. Two mean more than "try
+	// again": [ErrUnknownBranch] and [*FinishedError].
 	Commit(ctx context.Context, b Branch) error
 
 	// Rollback undoes the prepared work and frees what it reserved. It is retried
@@ -61,7 +64,7 @@ type Participant interface {
 // again through the listing and rolled back.
 type Lister interface {
 	// Listing reports whether InDoubt can be relied on now. Until it does the
-	// participant is treated as plain. It must not block.
+	// participant is treated as plain. It must neither block nor panic.
 	Listing() bool
 
 	// InDoubt returns every branch of the given log that the participant holds

@@ -71,6 +71,7 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 			return fmt.Errorf("transaction %s has %d branches and %d votes", rec.Ref, len(u.prepare.Branches), len(rec.Votes))
 		}
 		u.decision, u.votes, u.decided = Committed, rec.Votes, e.Time
+		c.committed.add(rec.Ref)
 	case *txlog.Abort:
 		u, err := r.undecided(rec.Ref)
 		if err != nil {

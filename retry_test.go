@@ -170,7 +170,7 @@ func TestDeadParticipant(t *testing.T) {
 			CommitFunc: func(ctx context.Context, b dtc.Branch) error {
 				if down.Load() {
 					calls.Add(1)
-					return errors.New("connection refused")
+					return dtc.NoAnswer(errors.New("connection refused"))
 				}
 				back.CompareAndSwap(0, time.Now().UnixNano())
 				return list[0].Commit(ctx, b)

@@ -49,7 +49,13 @@ func (tx *Tx) Enlist(participant string, payload []byte) error {
 		return fmt.Errorf("%w: at most %d branches are allowed", ErrBadRequest, protocol.MaxBranches)
 	}
 	br := &branchRun{payload: payload}
-	t.enlist(br, lanes[0], len(t.branches), true)
+	c.mu.Lock()
+	err = lanes[0].room()
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	t.enlist(br, lanes[0], len(t.branches), true) // asks the participant: not under c.mu
 	c.mu.Lock()
 	c.linkBranch(br)
 	t.branches = append(t.branches, br)
@@ -102,6 +108,9 @@ func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn 
 	}
 	ctx, cancel := context.WithTimeout(ctx, life)
 	defer cancel()
+	t.mu.Lock()
+	t.giveUp = cancel
+	t.mu.Unlock()
 	t.grow(ctx, opts, fn)
 	_, err = t.result()
 	return err

@@ -16,9 +16,10 @@ import (
 // power failure may lose it; the sweep finds what that participant still holds.
 // The caller holds c.mu or is the only one who knows the coordinator.
 func (c *Coordinator) startSweep(l *lane) {
-	if r := l.p.Load(); r == nil || r.lister == nil {
+	if r := l.p.Load(); r == nil || r.lister == nil || l.sweeping {
 		return
 	}
+	l.sweeping = true
 	c.wg.Go(func() {
 		failures := 0
 		for {
@@ -125,14 +126,10 @@ func (c *Coordinator) running(l *lane) map[XID]bool {
 // bounded, shown and counted for low water like all others.
 func (c *Coordinator) adopt(l *lane, suspects []XID) int {
 	c.mu.Lock()
-	decisions := make(map[txlog.Ref]Outcome)
 	var running map[XID]bool
+	var decisions map[txlog.Ref]Outcome
 	if len(suspects) > 0 {
-		running = c.running(l)
-		for _, x := range suspects {
-			decisions[refOf(x)] = OutcomeUnknown
-		}
-		c.past.decisions(decisions)
+		running, decisions = c.running(l), c.decisions(suspects)
 	}
 	var orphans []*txn
 	unclear := 0 // of earlier incarnations, and not for us to finish
@@ -163,6 +160,26 @@ func (c *Coordinator) adopt(l *lane, suspects []XID) int {
 		t.handle(protocol.Recovered{})
 	}
 	return len(orphans)
+}
+
+// decisions returns what the log decided about transactions that are not live.
+// One of this incarnation was registered here, so no lost record explains that a
+// participant still lists it: unless it is remembered as rolled back it counts as
+// committed. The caller holds c.mu.
+func (c *Coordinator) decisions(xids []XID) map[txlog.Ref]Outcome {
+	decisions := make(map[txlog.Ref]Outcome, len(xids))
+	for _, x := range xids {
+		decisions[refOf(x)] = OutcomeUnknown
+	}
+	c.past.decisions(decisions)
+	for _, x := range xids {
+		ref := refOf(x)
+		forgotten := x.Incarnation == c.self && decisions[ref] == OutcomeUnknown
+		if forgotten || c.committed.has(ref) {
+			decisions[ref] = Committed
+		}
+	}
+	return decisions
 }
 
 func refOf(x XID) txlog.Ref {

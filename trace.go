@@ -5,9 +5,10 @@ import "time"
 // Trace is a set of functions that are called at the steps of the protocol, for
 // tests, tools and telemetry. Any of them may be nil. They are called
 // synchronously, in order for one transaction and concurrently for several; they
-// must return soon and must not call the coordinator.
+// must return soon, must not panic and must not call the coordinator.
 //
-// [Trace.Decided] with Committed is never called before the decision is durable.
+// [Trace.Decided] with Committed is never called before the decision is durable,
+// or when every branch voted read-only and nothing needs to be.
 type Trace struct {
 	// Begun: the transaction is registered; nothing was written or sent.
 	Begun func(TraceTx)
@@ -27,7 +28,8 @@ type Trace struct {
 	// Decided: the outcome may be told from now on. The reason is that of a
 	// rollback.
 	Decided func(tx TraceTx, outcome Outcome, reason Reason)
-	// Ended: every branch is finished.
+	// Ended: every branch is finished, or nothing was begun because the log did
+	// not take the prepare record; then the outcome is unknown.
 	Ended func(tx TraceTx, outcome Outcome)
 	// Hazard: a participant broke its promise, or somebody finished a branch
 	// against the decision.

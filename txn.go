@@ -34,13 +34,17 @@ type txn struct {
 
 	// The list of live transactions, in the order of their XIDs. Guarded by c.mu.
 	older, newer *txn
+	// seed stands in the list of transactions that still grow, which low water
+	// must not pass: they may enlist any participant. Guarded by c.mu.
+	seed *branchRun
 
 	mu        sync.Mutex
 	m         protocol.Tx
 	ctx       context.Context // for calls: the caller's until the outcome is told
 	cancel    context.CancelFunc
-	inline    *branchRun // the first of the calls to participants that never block
-	inlineEnd *branchRun
+	giveUp    context.CancelFunc // ends the context given to the function of Run
+	inline    *inlineCall        // the first of the calls to participants that never block
+	inlineEnd *inlineCall
 	pumping   bool
 	owned     bool          // a caller waits for the outcome, or for phase two
 	forcing   txlog.Kind    // the record that the owner must force next, or 0
@@ -65,9 +69,9 @@ type branchRun struct {
 	older, newer *branchRun
 	linked       bool
 
-	// The transaction's queue of calls that never block. Guarded by tx.mu.
-	nextInline *branchRun
-	inlineVerb protocol.Verb
+	// Places in the transaction's queue of calls that never block: a rollback may
+	// be queued while the prepare still is. Guarded by tx.mu.
+	inlinePrepare, inlineFinish inlineCall
 
 	// Guarded by tx.mu.
 	payload     []byte
@@ -76,6 +80,13 @@ type branchRun struct {
 	failures    int // since the last answer
 	lastError   string
 	nextAttempt time.Time
+}
+
+// inlineCall is a call that waits for its turn in [txn.pump].
+type inlineCall struct {
+	br   *branchRun
+	verb protocol.Verb
+	next *inlineCall
 }
 
 func (t *txn) ref() txlog.Ref {
@@ -89,6 +100,7 @@ func (t *txn) trace() TraceTx { return TraceTx{t.id, t.xid} }
 func (t *txn) handle(ev protocol.Event) {
 	t.mu.Lock()
 	t.step(ev)
+	t.unlinkDone()
 	t.pump(false)
 	t.mu.Unlock()
 }
@@ -108,11 +120,11 @@ func (t *txn) pump(owner bool) {
 	if !t.pumping {
 		t.pumping = true
 		for t.inline != nil {
-			br := t.inline
-			t.inline, br.nextInline = br.nextInline, nil
-			verb := br.inlineVerb
+			call := t.inline
+			j := job{call.br, call.verb}
+			t.inline, call.next = call.next, nil
 			t.mu.Unlock()
-			t.c.call(br.lane, job{br, verb})
+			t.c.call(j.br.lane, j)
 			t.mu.Lock()
 		}
 		t.pumping = false
@@ -221,13 +233,17 @@ func (t *txn) force() protocol.Event {
 
 func (t *txn) send(br *branchRun, verb protocol.Verb) {
 	if br.lane.inline() {
-		br.inlineVerb = verb
-		if t.inline == nil {
-			t.inline = br
-		} else {
-			t.inlineEnd.nextInline = br
+		call := &br.inlineFinish
+		if verb == protocol.Prepare {
+			call = &br.inlinePrepare
 		}
-		t.inlineEnd = br
+		call.br, call.verb = br, verb
+		if t.inline == nil {
+			t.inline = call
+		} else {
+			t.inlineEnd.next = call
+		}
+		t.inlineEnd = call
 		return
 	}
 	br.lane.submit(br, verb)

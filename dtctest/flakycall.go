@@ -84,7 +84,7 @@ func (f *Flaky) throw(c *Call) (chances, error) {
 	f.calls++
 	c.N = f.calls
 	if f.down {
-		return chances{}, fmt.Errorf("%w: down, %s of call %d", ErrInjected, c.Method, c.N)
+		return chances{}, dtc.NoAnswer(fmt.Errorf("%w: down, %s of call %d", ErrInjected, c.Method, c.N))
 	}
 	ch := chances{
 		copies:   2 + f.rand.IntN(2),
@@ -118,7 +118,7 @@ func (f *Flaky) throw(c *Call) (chances, error) {
 }
 
 func injected(fault Fault, c Call) error {
-	return fmt.Errorf("%w: %s, %s of call %d", ErrInjected, fault, c.Method, c.N)
+	return dtc.NoAnswer(fmt.Errorf("%w: %s, %s of call %d", ErrInjected, fault, c.Method, c.N))
 }
 
 func take(keep func(), err error) error {

@@ -74,7 +74,7 @@ var (
 )
 
 // ErrDown is what a crashed participant answers: nothing.
-var ErrDown = errors.New("dtctest: participant is down")
+var ErrDown = dtc.NoAnswer(errors.New("dtctest: participant is down"))
 
 // NewMemory returns a participant of the given id.
 func NewMemory(id string) *Memory {

@@ -35,7 +35,8 @@ type Log interface {
 	Append(Record) error
 
 	// Force adds a record and returns when it, and every record before it, is
-	// durable. Callers that wait at the same time share one forced write.
+	// durable. Callers that wait at the same time share one forced write. The
+	// caller may reuse the record.
 	//
 	// The error is one of three kinds. [ErrRefused]: the record is not in the
 	// log and never will be. [ErrUnknown]: it may or may not be there; only the

@@ -102,19 +102,22 @@ func (t *Tx) finishedOtherwise(dst []Effect, ev FinishedOtherwise) []Effect {
 		return dst
 	}
 	b.finishing = false
-	if b.done {
+	if b.done && b.heuristic {
 		return t.end(dst)
 	}
+	// Also if an operator said otherwise: the participant knows better.
 	b.heuristic, b.state = true, heuristicState(ev.Outcome)
-	return append(dst, Hazard{ev.Branch})
+	return t.end(append(dst, Hazard{ev.Branch}))
 }
 
 // resolved: an operator says how the branch ended. Nothing more is sent to it.
 func (t *Tx) resolved(dst []Effect, ev Resolved) []Effect {
 	b := &t.branches[ev.Branch]
-	if t.state != Committing && t.state != RollingBack || b.done {
+	if t.state != Committing && t.state != RollingBack {
 		return dst
 	}
+	// Also if the branch was acknowledged meanwhile: the statement is in the log,
+	// and what the log says after a restart must hold before it too.
 	b.done, b.waiting = true, false
 	switch {
 	case b.heuristic: // acknowledged; how it ended stays visible

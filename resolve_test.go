@@ -1,0 +1,193 @@
+package dtc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/vfs"
+	"github.com/dtc-project/dtc/txlog"
+	"github.com/dtc-project/dtc/wal"
+)
+
+// fn is a listing participant that votes to commit.
+func fn(id string) dtc.ParticipantFuncs {
+	return dtc.ParticipantFuncs{
+		ParticipantID: id, InDoubtFunc: listsNothing,
+		PrepareFunc: func(context.Context, dtc.Branch) (dtc.Vote, error) { return dtc.VoteCommit, nil },
+	}
+}
+
+// TestResolveOfTheGone: an operator resolves a branch whose participant is not there any more; nothing is sent to it afterwards.
+func TestResolveOfTheGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		dead := fn("gone")
+		dead.CommitFunc = func(context.Context, dtc.Branch) error { return dtc.NoAnswer(errors.New("dead")) }
+		c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{dead}})
+		if ok, err := c.Execute(t.Context(), "t", branches("gone")...); !ok {
+			t.Fatal(err)
+		}
+		closed(t, c)
+		c = open(t, disk, &dtc.Config{})
+		time.Sleep(time.Second)
+		if err := c.Resolve(t.Context(), "t", "gone", dtc.Committed, "gone for ever"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour)
+		for info := range c.Transactions(dtc.Filter{}) {
+			t.Errorf("a day after Resolve: %+v", info)
+		}
+		var called int
+		late := fn("gone")
+		late.CommitFunc = func(context.Context, dtc.Branch) error { called++; return nil }
+		_ = c.Register(late)
+		time.Sleep(time.Minute)
+		if called > 0 {
+			t.Errorf("Commit was sent %d times after Resolve (doc: nothing more is sent to it)", called)
+		}
+		closed(t, c)
+	})
+}
+
+// slowResolution holds up the answer to a resolution record.
+type slowResolution struct {
+	*wal.Log
+	written chan bool
+	release chan bool
+}
+
+func (l slowResolution) Force(r txlog.Record) error {
+	err := l.Log.Force(r)
+	if _, ok := r.(*txlog.Resolution); ok {
+		close(l.written)
+		<-l.release
+	}
+	return err
+}
+
+// TestResolveBesideAck: a participant acknowledges while the operator's statement is written. What is told before a restart is told after it.
+func TestResolveBesideAck(t *testing.T) {
+	disk := vfs.NewMem()
+	ack := make(chan bool)
+	a, b := fn("a"), fn("b")
+	a.CommitFunc = func(context.Context, dtc.Branch) error { <-ack; return nil }
+	b.CommitFunc = func(context.Context, dtc.Branch) error { return errors.New("down") }
+	log, err := wal.Open("log", &wal.Options{FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sl := slowResolution{log, make(chan bool), make(chan bool)}
+	c, err := dtc.OpenLog(sl, &dtc.Config{Participants: []dtc.Participant{a, b}, Logger: quiet, CompletionWait: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := c.Execute(t.Context(), "t", branches("a", "b")...); !ok {
+		t.Fatal(err)
+	}
+	res := make(chan error)
+	go func() { res <- c.Resolve(t.Context(), "t", "a", dtc.RolledBack, "by hand") }()
+	<-sl.written
+	close(ack) // a commits, and says so
+	time.Sleep(50 * time.Millisecond)
+	close(sl.release)
+	t.Log("Resolve:", <-res)
+	o, err := c.Outcome(t.Context(), "t")
+	t.Log("before restart:", o, err)
+	_ = c.Close()
+	c2 := open(t, disk, &dtc.Config{Participants: []dtc.Participant{a, fn("b")}})
+	time.Sleep(100 * time.Millisecond)
+	o2, err := c2.Outcome(t.Context(), "t")
+	t.Log("after restart:", o2, err)
+	if o != o2 {
+		t.Errorf("told %v, then %v, although every branch committed", o, o2)
+	}
+	closed(t, c2)
+}
+
+// TestHazardAfterResolve: a participant that had ended otherwise is heard also after an operator agreed with the decision.
+func TestHazardAfterResolve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := fn("a")
+		in, out := make(chan bool), make(chan bool)
+		a.CommitFunc = func(context.Context, dtc.Branch) error {
+			close(in)
+			<-out
+			return &dtc.FinishedError{Outcome: dtc.RolledBack}
+		}
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{a}, CompletionWait: -1})
+		if ok, err := c.Execute(t.Context(), "t", branches("a")...); !ok {
+			t.Fatal(err)
+		}
+		<-in
+		if err := c.Resolve(t.Context(), "t", "a", dtc.Committed, "x"); err != nil {
+			t.Fatal(err)
+		}
+		close(out)
+		time.Sleep(time.Second)
+		o, err := c.Outcome(t.Context(), "t")
+		if o != dtc.Heuristic || c.Stats().Hazards != 1 {
+			t.Errorf("the participant said that it rolled back, and nobody hears of it: %v, %v", o, err)
+		}
+		closed(t, c)
+	})
+}
+
+// TestRetryCallsNow: also when the participant is down.
+func TestRetryCallsNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		a := fn("a")
+		a.CommitFunc = func(context.Context, dtc.Branch) error { calls.Add(1); return dtc.NoAnswer(errors.New("down")) }
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{a}, CompletionWait: -1})
+		if ok, err := c.Execute(t.Context(), "t", branches("a")...); !ok {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		called := 0
+		for range 100 {
+			n := calls.Load()
+			if err := c.Retry(t.Context(), "t"); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if calls.Load() > n {
+				called++
+			}
+			time.Sleep(time.Second)
+		}
+		if called != 100 {
+			t.Errorf("of 100 retries %d called the branch", called)
+		}
+		closed(t, c)
+	})
+}
+
+// TestRetryWhileGrowing: the branches may be growing meanwhile.
+func TestRetryWhileGrowing(t *testing.T) {
+	var all []dtc.Participant
+	for i := range 200 {
+		all = append(all, fn(fmt.Sprint("p", i)))
+	}
+	c := open(t, vfs.NewMem(), &dtc.Config{Participants: all})
+	_ = c.Run(t.Context(), "t", func(ctx context.Context, tx *dtc.Tx) error {
+		done := make(chan bool)
+		go func() {
+			for range 200 {
+				_ = c.Retry(ctx, "t")
+			}
+			close(done)
+		}()
+		for i := range 200 {
+			_ = tx.Enlist(fmt.Sprint("p", i), nil)
+		}
+		<-done
+		return nil
+	})
+	closed(t, c)
+}
