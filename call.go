@@ -44,10 +44,8 @@ func (c *Coordinator) call(l *lane, j job) {
 	if f := c.cfg.Trace.Called; f != nil {
 		f(call, vote, err, time.Since(began))
 	}
-	var panicked *panicError
-	if err != nil && errors.As(err, &panicked) {
-		c.cfg.Logger.Error("a participant panicked", "tx", string(t.id), "xid", t.xid.String(),
-			"participant", l.id, "error", err.Error(), "stack", string(panicked.stack))
+	if err != nil {
+		c.logPanic(call, err)
 	}
 	a := classify(ctx, j.verb, vote, err)
 	answered := a.kind != nothing
@@ -140,6 +138,14 @@ func invoke(ctx context.Context, p Participant, verb protocol.Verb, b Branch) (v
 		_ = err.Error() // a typed nil panics here, where it does no harm
 	}
 	return vote, err
+}
+
+func (c *Coordinator) logPanic(call TraceCall, err error) {
+	var panicked *panicError
+	if errors.As(err, &panicked) {
+		c.cfg.Logger.Error("a participant panicked", "tx", string(call.TxID), "xid", call.XID.String(),
+			"participant", call.Participant, "error", err.Error(), "stack", string(panicked.stack))
+	}
 }
 
 type panicError struct {

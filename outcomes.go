@@ -35,14 +35,23 @@ func (r *remembered) result(id TxID) (bool, error) {
 type outcomes struct {
 	keep    time.Duration
 	limit   int
-	ring    []outcomeEntry // in the order in which they ended
+	pages   []*outcomePage // a ring, in the order in which they ended
+	n       int            // entries in it
 	first   int            // the oldest, once the ring is full
 	byID    map[[16]byte]int32
 	dropped int64 // when the youngest forgotten one had ended
 }
 
+// outcomePage keeps the ring from being copied when it grows: that would hold up
+// every transaction.
+type outcomePage [1024]outcomeEntry
+
+func (o *outcomes) at(i int) *outcomeEntry {
+	return &o.pages[i/len(outcomePage{})][i%len(outcomePage{})]
+}
+
 type outcomeEntry struct {
-	key [16]byte // 16 bytes of SHA-256 of the id
+	key [16]byte // see outcomeKey
 	remembered
 }
 
@@ -50,45 +59,56 @@ func newOutcomes(limit int, keep time.Duration) *outcomes {
 	return &outcomes{keep: keep, limit: limit, byID: make(map[[16]byte]int32)}
 }
 
+// outcomeKey returns the key of an id: a short one is its own, a longer one is
+// hashed. The last byte keeps them apart.
 func outcomeKey(id TxID) (k [16]byte) {
+	if len(id) < len(k) {
+		copy(k[:], id)
+		k[15] = byte(len(id))
+		return k
+	}
 	sum := sha256.Sum256([]byte(id))
 	copy(k[:], sum[:])
+	k[15] |= 0x80
 	return k
 }
 
 func (o *outcomes) len() int { return len(o.byID) }
 
 func (o *outcomes) add(key [16]byte, r remembered) {
-	e := outcomeEntry{key, r}
-	at := len(o.ring)
+	at := o.n
 	if at < o.limit {
-		o.ring = append(o.ring, e)
+		if at == len(o.pages)*len(outcomePage{}) {
+			o.pages = append(o.pages, new(outcomePage))
+		}
+		o.n++
 	} else {
 		at = o.first
 		o.first = (o.first + 1) % o.limit
-		if old := &o.ring[at]; o.byID[old.key] == int32(at) {
+		if old := o.at(at); o.byID[old.key] == int32(at) {
 			delete(o.byID, old.key)
-			o.dropped = old.at
+			o.dropped = old.remembered.at
 		}
-		o.ring[at] = e
 	}
-	o.byID[e.key] = int32(at)
+	*o.at(at) = outcomeEntry{key, r}
+	o.byID[key] = int32(at)
 }
 
 func (o *outcomes) get(key [16]byte, now time.Time) *remembered {
 	at, ok := o.byID[key]
-	if !ok || now.UnixNano()-o.ring[at].at > int64(o.keep) {
+	if !ok || now.UnixNano()-o.at(int(at)).remembered.at > int64(o.keep) {
 		return nil
 	}
-	r := o.ring[at].remembered
+	r := o.at(int(at)).remembered
 	return &r
 }
 
 // decisions fills in the outcomes of transactions by their place in the log.
 func (o *outcomes) decisions(want map[txlog.Ref]Outcome) {
-	for i := range o.ring {
-		if _, ok := want[o.ring[i].ref]; ok {
-			want[o.ring[i].ref] = o.ring[i].outcome
+	for i := range o.n {
+		e := o.at(i)
+		if _, ok := want[e.ref]; ok {
+			want[e.ref] = e.outcome
 		}
 	}
 }
@@ -97,7 +117,7 @@ func (o *outcomes) decisions(want map[txlog.Ref]Outcome) {
 // that none was forgotten since the log was opened.
 func (o *outcomes) since(now time.Time) time.Time {
 	since := o.dropped
-	if horizon := now.Add(-o.keep).UnixNano(); len(o.ring) > 0 && o.ring[o.first].at < horizon {
+	if horizon := now.Add(-o.keep).UnixNano(); o.n > 0 && o.at(o.first).remembered.at < horizon {
 		since = max(since, horizon)
 	}
 	if since == 0 {

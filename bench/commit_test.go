@@ -2,11 +2,13 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/txlog"
 	"github.com/dtc-project/dtc/wal"
 )
 
@@ -45,6 +48,10 @@ func compare(b *testing.B, callers int, inline, plain bool) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	same, err := wal.Open(filepath.Join(dir, "same"), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
 	log, err := wal.Open(filepath.Join(dir, "log"), nil)
 	if err != nil {
 		b.Fatal(err)
@@ -66,7 +73,14 @@ func compare(b *testing.B, callers int, inline, plain bool) {
 	}
 	load(callers, transaction) // warm up
 	load(callers, func() { bare.Append(record) })
-	var ratios, whole, limit []float64
+	hundred := &txlog.Abort{Ref: txlog.Ref{Incarnation: 1, Seq: 1}, Reason: dtc.Reason{Message: strings.Repeat("x", 94)}}
+	force := func() {
+		if err := same.Force(hundred); err != nil {
+			panic(err)
+		}
+	}
+	load(callers, force)
+	var ratios, logRatios, whole, limit, logOnly []float64
 	began, syncs := seq.Load(), log.Stats().Forced
 	var cpuWhole, cpuBare time.Duration
 	for range rounds {
@@ -75,11 +89,15 @@ func compare(b *testing.B, callers int, inline, plain bool) {
 		middle := cpu()
 		w := load(callers, transaction)
 		cpuBare, cpuWhole = cpuBare+middle-start, cpuWhole+cpu()-middle
+		s := load(callers, force)
+		logRatios, logOnly = append(logRatios, w/s), append(logOnly, s)
 		ratios, whole, limit = append(ratios, w/l), append(whole, w), append(limit, l)
 	}
 	b.ReportMetric(median(whole), "tx/s")
 	b.ReportMetric(median(limit), "bare/s")
 	b.ReportMetric(median(ratios), "ratio")
+	b.ReportMetric(median(logOnly), "log/s")
+	b.ReportMetric(median(logRatios), "log-ratio")
 	b.ReportMetric(float64(log.Stats().Forced-syncs)/float64(seq.Load()-began), "syncs/tx")
 	b.ReportMetric(float64(cpuWhole.Nanoseconds())/float64(seq.Load()-began), "cpu-ns/tx")
 	b.ReportMetric(float64(cpuBare.Nanoseconds())/float64(bared.Load()), "cpu-ns/bare")
@@ -87,7 +105,7 @@ func compare(b *testing.B, callers int, inline, plain bool) {
 	if err := c.Close(); err != nil {
 		b.Fatal(err)
 	}
-	if err := bare.Close(); err != nil {
+	if err := errors.Join(bare.Close(), same.Close()); err != nil {
 		b.Fatal(err)
 	}
 }

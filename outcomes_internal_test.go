@@ -1,0 +1,63 @@
+package dtc
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtc-project/dtc/txlog"
+)
+
+func TestOutcomesForgetTheOldest(t *testing.T) {
+	const limit = 3000
+	o := newOutcomes(limit, time.Hour)
+	began := time.Unix(1_000_000, 0)
+	id := func(i int) [16]byte { return outcomeKey(TxID(fmt.Sprint("order-", i))) }
+	for i := range 2 * limit {
+		o.add(id(i), remembered{outcome: Committed, ref: txlog.Ref{Incarnation: 1, Seq: uint64(i)}, at: began.Add(time.Duration(i) * time.Millisecond).UnixNano()})
+	}
+	now := began.Add(time.Minute)
+	for i := range 2 * limit {
+		if r := o.get(id(i), now); (r != nil) != (i >= limit) || r != nil && r.ref.Seq != uint64(i) {
+			t.Fatalf("outcome %d: %+v", i, r)
+		}
+	}
+	if o.len() != limit || !o.since(now).Equal(began.Add((limit-1)*time.Millisecond)) {
+		t.Errorf("%d remembered, since %v", o.len(), o.since(now))
+	}
+	if o.get(id(2*limit-1), now.Add(2*time.Hour)) != nil {
+		t.Error("an outcome is remembered for longer than it should")
+	}
+}
+
+func TestOutcomeKeysDiffer(t *testing.T) {
+	seen := map[[16]byte]TxID{}
+	for n := range 40 {
+		for _, fill := range []string{"a", "\x01", "\x0f", "é"} {
+			id := TxID(strings.Repeat(fill, n+1))
+			if other, ok := seen[outcomeKey(id)]; ok {
+				t.Errorf("%q and %q have one key", id, other)
+			}
+			seen[outcomeKey(id)] = id
+		}
+	}
+}
+
+func TestRefSet(t *testing.T) {
+	s := refSet{}
+	in := []txlog.Ref{{Incarnation: 1, Seq: 1}, {Incarnation: 1, Seq: 64}, {Incarnation: 2, Seq: 65_536}, {Incarnation: 2, Seq: 1 << 40}}
+	for _, r := range in {
+		s.add(r)
+	}
+	for _, r := range in {
+		if !s.has(r) {
+			t.Errorf("%v is not in it", r)
+		}
+	}
+	for _, r := range []txlog.Ref{{Incarnation: 1, Seq: 2}, {Incarnation: 2, Seq: 1}, {Incarnation: 2, Seq: 65_537}, {Incarnation: 3, Seq: 1}} {
+		if s.has(r) {
+			t.Errorf("%v is in it", r)
+		}
+	}
+}
