@@ -29,18 +29,22 @@ type Coordinator struct {
 	owners sync.WaitGroup // callers inside Execute and Run
 
 	self     protocol.Incarnation
-	history  []protocol.Opening
-	stats    counters
 	logError atomic.Pointer[error]
 
 	lanes sync.Map // participant id → *lane
 
-	mu       brief.Mutex // the live table
+	_     apart
+	stats counters
+
+	_        apart
+	mu       brief.Mutex        // the live table
+	history  []protocol.Opening // of the log, this opening last
 	closing  bool
 	ids      map[TxID]*txn
 	oldest   *txn
 	newest   *txn
 	live     int
+	begun    int64  // transactions, since Open
 	growing  *lane  // no participant: the list of transactions that grow
 	next     uint64 // the sequence of the next transaction
 	through  uint64 // sequences up to here may be used
@@ -59,7 +63,7 @@ type Coordinator struct {
 }
 
 type counters struct {
-	begun, committed, rolledBack, hazards atomic.Int64
+	committed, rolledBack, hazards atomic.Int64
 }
 
 // seqBlock is how many sequences are reserved by one forced record.
@@ -329,7 +333,7 @@ func (c *Coordinator) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Stats{
-		Begun: c.stats.begun.Load(), Committed: c.stats.committed.Load(),
+		Begun: c.begun, Committed: c.stats.committed.Load(),
 		RolledBack: c.stats.rolledBack.Load(), Hazards: c.stats.hazards.Load(),
 		Unfinished: c.live, Remembered: c.past.len(),
 	}

@@ -67,7 +67,6 @@ func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions,
 	for i := range branches {
 		t.branches[i].payload = branches[i].Payload
 	}
-	c.stats.begun.Add(1)
 	if f := c.cfg.Trace.Begun; f != nil {
 		f(t.trace())
 	}

@@ -32,6 +32,8 @@ type lane struct {
 	// the log wait for it.
 	p atomic.Pointer[registration]
 
+	_ apart // what stands above is read by everybody and hardly ever written
+
 	// Low water, as a sequence of the current incarnation or as a whole XID;
 	// maintained under c.mu, read without it.
 	lowSeq atomic.Uint64
@@ -42,6 +44,8 @@ type lane struct {
 	unfinished     int
 	swept          bool // see protocol.LowWaterView
 	sweeping       bool // a goroutine sweeps it, for ever
+
+	_ apart
 
 	mu        sync.Mutex
 	stopped   bool
@@ -59,6 +63,10 @@ type lane struct {
 	lastError string
 	troubled  atomic.Bool // failures > 0, to be read without l.mu
 }
+
+// apart keeps fields that many processors read out of the cache lines of those
+// that one of them writes; processors fetch lines of 64 bytes in pairs.
+type apart [128]byte
 
 // registration is a participant with its abilities looked up once.
 type registration struct {

@@ -51,6 +51,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	c.ids[id] = t
 	c.link(t)
 	c.owners.Add(1)
+	c.begun++
 	return t, false, nil, nil
 }
 
@@ -251,10 +252,19 @@ func (c *Coordinator) forget(t *txn) {
 		if t.refused == nil {
 			c.past.add(t.key, remembered{
 				outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
-				ref: t.ref(), at: c.now().UnixNano(),
+				ref: t.ref(), at: t.endedAt().UnixNano(),
 			})
 		}
 	}
+}
+
+// endedAt returns the time at which a transaction that ends now has ended. The
+// caller holds t.mu.
+func (t *txn) endedAt() time.Time {
+	if t.owned && !t.decidedAt.IsZero() {
+		return t.decidedAt // its caller still waits: that was just now
+	}
+	return t.c.now()
 }
 
 // unlinkDone takes a finished branch out of its participant's list although the

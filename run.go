@@ -102,7 +102,6 @@ func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn 
 		_, err := t.await(ctx)
 		return err
 	}
-	c.stats.begun.Add(1)
 	if f := c.cfg.Trace.Begun; f != nil {
 		f(t.trace())
 	}

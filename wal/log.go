@@ -24,6 +24,7 @@ type Log struct {
 	id          protocol.LogID
 	found       *contents // until Replay
 
+	_       apart
 	mu      brief.Mutex
 	work    sync.Cond // the writer waits here for queue or closing
 	queue   []*batch
@@ -31,6 +32,7 @@ type Log struct {
 	closing bool
 	err     error // why nothing is taken any more
 
+	_      apart
 	failed chan struct{} // closed when the log fails
 	done   chan struct{} // closed when the writer has ended
 	stats  counters
@@ -42,6 +44,9 @@ type Log struct {
 	synced   uint64        // everything before is durable
 	closeErr error         // for Close, when done is closed
 }
+
+// apart keeps what every caller writes out of the cache lines of the rest.
+type apart [128]byte
 
 var _ txlog.Log = (*Log)(nil)
 
