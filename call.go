@@ -15,56 +15,68 @@ import (
 )
 
 // call makes one call to a participant and tells its transaction how it went. It
-// runs on a goroutine of the lane, or for participants that never block on
-// whatever goroutine moves the transaction.
-func (c *Coordinator) call(l *lane, j job) {
-	t, br, r := j.br.tx, j.br, l.p.Load()
-	b, ctx, ok := t.callArguments(br, j.verb)
+// runs on a goroutine of the lane.
+func (c *Coordinator) call(j job) {
+	t := j.br.tx
+	t.mu.Lock()
+	t.call(j.br, j.verb)
+	t.pump(false)
+	t.mu.Unlock()
+}
+
+// call makes one call. The caller holds t.mu; it is released while the
+// participant works.
+func (t *txn) call(br *branchRun, verb protocol.Verb) {
+	l, trace := br.lane, t.c.cfg.Trace
+	r := l.p.Load()
+	var b Branch
+	ctx, ok := t.callArguments(&b, br, verb)
 	if !ok {
-		t.handle(protocol.Withdrawn{Branch: br.index})
+		t.step(protocol.Withdrawn{Branch: br.index})
+		t.unlinkDone()
 		return
 	}
-	cancel := context.CancelFunc(func() {})
+	t.mu.Unlock()
+	var cancel context.CancelFunc
 	if !r.inline {
 		limit := l.timing.FinishAttempt
-		if j.verb == protocol.Prepare {
+		if verb == protocol.Prepare {
 			limit = l.timing.PrepareAttempt
 		}
 		ctx, cancel = context.WithTimeout(ctx, limit)
 	}
-	call := TraceCall{t.id, t.xid, l.id, j.verb.String(), b.Attempt}
-	if f := c.cfg.Trace.Calling; f != nil {
-		f(call)
+	if f := trace.Calling; f != nil {
+		f(TraceCall{t.id, t.xid, l.id, verb.String(), b.Attempt})
 	}
 	var began time.Time
-	if c.cfg.Trace.Called != nil {
+	if trace.Called != nil {
 		began = time.Now()
 	}
-	vote, err := invoke(ctx, r, j.verb, b)
-	if f := c.cfg.Trace.Called; f != nil {
-		f(call, vote, err, time.Since(began))
+	vote, err := invoke(ctx, r, verb, &b)
+	if f := trace.Called; f != nil {
+		f(TraceCall{t.id, t.xid, l.id, verb.String(), b.Attempt}, vote, err, time.Since(began))
 	}
 	if err != nil {
-		c.logPanic(call, err)
+		t.logPanic(l.id, err)
 	}
-	a := classify(ctx, j.verb, vote, err)
+	a := classify(ctx, verb, vote, err)
 	answered := a.kind != nothing
-	silent := !answered && (j.verb == protocol.Prepare || noAnswer(err) || ctx.Err() != nil)
-	cancel()
+	silent := !answered && (verb == protocol.Prepare || noAnswer(err) || ctx.Err() != nil)
+	if cancel != nil {
+		cancel()
+	}
 	switch {
-	case !answered && j.verb == protocol.Prepare && t.abandoned():
+	case !answered && verb == protocol.Prepare && t.abandoned():
 		// We hung up, not the participant: it says nothing about its health.
 	case silent:
-		l.answered(j.verb, err)
+		l.answered(verb, err)
 	case !r.inline || l.troubled.Load():
-		l.answered(j.verb, nil)
+		l.answered(verb, nil)
 	}
 	t.mu.Lock()
-	t.note(br, j.verb, answered, err)
-	t.answer(a, j.verb, br.index)
+	t.note(br, verb, answered, err)
+	t.answer(a, verb, br.index)
 	t.unlinkDone()
-	t.pump(false)
-	t.mu.Unlock()
 }
 
 // abandoned reports whether the transaction has stopped waiting for votes.
@@ -74,23 +86,22 @@ func (t *txn) abandoned() bool {
 	return t.told || t.ctx.Err() != nil
 }
 
-// callArguments prepares a call. It returns false if a prepare has become
-// pointless, and then the call must not be made.
-func (t *txn) callArguments(br *branchRun, verb protocol.Verb) (Branch, context.Context, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	b := Branch{Participant: br.lane.id, TxID: t.id, XID: t.xid, LowWater: br.lane.lowWater()}
+// callArguments fills in what a participant is called with. It returns false if a
+// prepare has become pointless, and then the call must not be made. The caller
+// holds t.mu.
+func (t *txn) callArguments(b *Branch, br *branchRun, verb protocol.Verb) (context.Context, bool) {
+	b.Participant, b.TxID, b.XID, b.LowWater = br.lane.id, t.id, t.xid, br.lane.lowWater()
 	if verb != protocol.Prepare {
 		br.finishes++
 		b.Attempt = br.finishes
-		return b, t.finishContext(br.lane.inline()), true
+		return t.finishContext(br.lane.inline()), true
 	}
 	if t.m.State() != protocol.Preparing {
-		return b, nil, false
+		return nil, false
 	}
 	br.prepares++
 	b.Attempt, b.Payload, b.Deadline = br.prepares, br.payload, t.prepareBy
-	return b, t.ctx, true
+	return t.ctx, true
 }
 
 // finishContext carries the caller's values into phase two, but neither its
@@ -119,7 +130,7 @@ func (v withValues) Value(key any) any {
 }
 
 // invoke calls the participant's method, and turns a panic into an error.
-func invoke(ctx context.Context, p Participant, verb protocol.Verb, b Branch) (vote Vote, err error) {
+func invoke(ctx context.Context, p Participant, verb protocol.Verb, b *Branch) (vote Vote, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			text := fmt.Sprintf("participant %s panicked in %s: %v", b.Participant, verb, r)
@@ -128,11 +139,11 @@ func invoke(ctx context.Context, p Participant, verb protocol.Verb, b Branch) (v
 	}()
 	switch verb {
 	case protocol.Prepare:
-		vote, err = p.Prepare(ctx, b)
+		vote, err = p.Prepare(ctx, *b)
 	case protocol.Commit:
-		err = p.Commit(ctx, b)
+		err = p.Commit(ctx, *b)
 	case protocol.Rollback:
-		err = p.Rollback(ctx, b)
+		err = p.Rollback(ctx, *b)
 	}
 	if err != nil {
 		_ = err.Error() // a typed nil panics here, where it does no harm
@@ -140,11 +151,11 @@ func invoke(ctx context.Context, p Participant, verb protocol.Verb, b Branch) (v
 	return vote, err
 }
 
-func (c *Coordinator) logPanic(call TraceCall, err error) {
+func (t *txn) logPanic(participant string, err error) {
 	var panicked *panicError
 	if errors.As(err, &panicked) {
-		c.cfg.Logger.Error("a participant panicked", "tx", string(call.TxID), "xid", call.XID.String(),
-			"participant", call.Participant, "error", err.Error(), "stack", string(panicked.stack))
+		t.c.cfg.Logger.Error("a participant panicked", "tx", string(t.id), "xid", t.xid.String(),
+			"participant", participant, "error", err.Error(), "stack", string(panicked.stack))
 	}
 }
 

@@ -41,9 +41,7 @@ type Coordinator struct {
 	history  []protocol.Opening // of the log, this opening last
 	closing  bool
 	ids      map[TxID]*txn
-	oldest   *txn
-	newest   *txn
-	live     int
+	live     order[*txn]
 	begun    int64  // transactions, since Open
 	growing  *lane  // no participant: the list of transactions that grow
 	next     uint64 // the sequence of the next transaction
@@ -280,9 +278,7 @@ func (c *Coordinator) Close() error {
 	again := c.closing
 	c.closing = true
 	var grown []*txn
-	for t := c.oldest; t != nil; t = t.newer {
-		grown = append(grown, t)
-	}
+	grown = slices.AppendSeq(grown, c.live.all())
 	c.reserved.Broadcast()
 	c.mu.Unlock()
 	if again {
@@ -335,7 +331,7 @@ func (c *Coordinator) Stats() Stats {
 	return Stats{
 		Begun: c.begun, Committed: c.stats.committed.Load(),
 		RolledBack: c.stats.rolledBack.Load(), Hazards: c.stats.hazards.Load(),
-		Unfinished: c.live, Remembered: c.past.len(),
+		Unfinished: c.live.len(), Remembered: c.past.len(),
 	}
 }
 

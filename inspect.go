@@ -86,11 +86,9 @@ type Filter struct {
 func (c *Coordinator) Transactions(f Filter) iter.Seq[TxInfo] {
 	return func(yield func(TxInfo) bool) {
 		c.mu.Lock()
-		live := make([]*txn, 0, c.live)
-		for t := c.newest; t != nil; t = t.older {
-			live = append(live, t)
-		}
+		live := slices.AppendSeq(make([]*txn, 0, c.live.len()), c.live.all())
 		c.mu.Unlock()
+		slices.Reverse(live)
 		for _, t := range live {
 			if info, ok := t.info(f); ok && !yield(info) {
 				return
@@ -211,7 +209,7 @@ func (c *Coordinator) find(id TxID) *txn {
 	if err != nil {
 		return nil
 	}
-	for t := c.oldest; t != nil; t = t.newer {
+	for t := range c.live.all() {
 		if t.xid == x {
 			return t
 		}

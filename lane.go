@@ -36,14 +36,11 @@ type lane struct {
 
 	// Low water, as a sequence of the current incarnation or as a whole XID;
 	// maintained under c.mu, read without it.
-	lowSeq atomic.Uint64
-	lowOld atomic.Pointer[XID]
-	// oldest and newest are the ends of the list of unfinished branches here, in
-	// the order of their XIDs; unfinished is its length. Guarded by c.mu.
-	oldest, newest *branchRun
-	unfinished     int
-	swept          bool // see protocol.LowWaterView
-	sweeping       bool // a goroutine sweeps it, for ever
+	lowSeq     atomic.Uint64
+	lowOld     atomic.Pointer[XID]
+	unfinished order[*branchRun] // branches here. Guarded by c.mu
+	swept      bool              // see protocol.LowWaterView. Guarded by c.mu
+	sweeping   bool              // a goroutine sweeps it, for ever. Guarded by c.mu
 
 	_ apart
 
@@ -179,7 +176,7 @@ func (l *lane) next() (job, bool) {
 func (l *lane) work(j job) {
 	defer l.c.wg.Done()
 	for {
-		l.c.call(l, j)
+		l.c.call(j)
 		l.mu.Lock()
 		if j.verb == protocol.Prepare {
 			l.preparing--

@@ -49,7 +49,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 		c.linkBranch(t.seed)
 	}
 	c.ids[id] = t
-	c.link(t)
+	c.live.add(t)
 	c.owners.Add(1)
 	c.begun++
 	return t, false, nil, nil
@@ -69,9 +69,22 @@ func (c *Coordinator) known(id TxID, fp [16]byte) (known bool, t *txn, past *rem
 // newTxn makes a transaction that nobody knows of yet.
 func (c *Coordinator) newTxn(id TxID, fp [16]byte, lanes []*lane) *txn {
 	n := len(lanes)
-	t := &txn{c: c, ctx: c.ctx, id: id, key: outcomeKey(id), fingerprint: fp, started: c.now(), m: protocol.New(n)}
-	t.branches = make([]*branchRun, n)
-	block := make([]branchRun, n)
+	var t *txn
+	var block []branchRun
+	if n == 2 { // the usual case is one piece of memory
+		whole := new(struct {
+			txn
+			block    [2]branchRun
+			branches [2]*branchRun
+		})
+		t, block = &whole.txn, whole.block[:]
+		t.branches = whole.branches[:]
+	} else {
+		t, block = new(txn), make([]branchRun, n)
+		t.branches = make([]*branchRun, n)
+	}
+	t.c, t.ctx, t.m = c, c.ctx, protocol.New(n)
+	t.id, t.key, t.fingerprint, t.started = id, outcomeKey(id), fp, c.now()
 	for i, l := range lanes {
 		t.branches[i] = &block[i]
 		t.enlist(&block[i], l, i, false)
@@ -93,8 +106,8 @@ func (c *Coordinator) room(lanes []*lane) error {
 	if c.closing {
 		return ErrClosed
 	}
-	if c.live >= c.cfg.MaxTransactions {
-		return fmt.Errorf("%w: %d are not finished", ErrFull, c.live)
+	if c.live.len() >= c.cfg.MaxTransactions {
+		return fmt.Errorf("%w: %d are not finished", ErrFull, c.live.len())
 	}
 	for _, l := range lanes {
 		if err := l.room(); err != nil {
@@ -107,8 +120,8 @@ func (c *Coordinator) room(lanes []*lane) error {
 // room reports whether the participant may hold one more unfinished branch. The
 // caller holds c.mu.
 func (l *lane) room() error {
-	if l.unfinished >= max(1, l.c.cfg.MaxTransactions/2) {
-		return fmt.Errorf("%w: %d wait for participant %s", ErrFull, l.unfinished, l.id)
+	if l.unfinished.len() >= max(1, l.c.cfg.MaxTransactions/2) {
+		return fmt.Errorf("%w: %d wait for participant %s", ErrFull, l.unfinished.len(), l.id)
 	}
 	return nil
 }
@@ -150,48 +163,13 @@ func (c *Coordinator) reserve(through uint64) {
 	c.reserved.Broadcast()
 }
 
-// link appends a transaction to the live list; XIDs grow, so the list is sorted.
-// The caller holds c.mu.
-func (c *Coordinator) link(t *txn) {
-	at := c.newest
-	for at != nil && at.xid.Compare(t.xid) > 0 {
-		at = at.older // only a swept branch of an earlier incarnation gets here
-	}
-	t.older = at
-	if at == nil {
-		t.newer, c.oldest = c.oldest, t
-	} else {
-		t.newer, at.newer = at.newer, t
-	}
-	if t.newer == nil {
-		c.newest = t
-	} else {
-		t.newer.older = t
-	}
-	c.live++
-}
-
-// linkBranch does the same for the branches at one participant.
+// linkBranch counts a branch as unfinished at its participant. The caller holds
+// c.mu.
 func (c *Coordinator) linkBranch(br *branchRun) {
-	l := br.lane
-	at := l.newest
-	for at != nil && at.tx.xid.Compare(br.tx.xid) > 0 {
-		at = at.older
-	}
-	br.older = at
-	if at == nil {
-		br.newer, l.oldest = l.oldest, br
-	} else {
-		br.newer, at.newer = at.newer, br
-	}
-	if br.newer == nil {
-		l.newest = br
-	} else {
-		br.newer.older = br
-	}
 	br.linked = true
-	l.unfinished++
-	if l.oldest == br {
+	l := br.lane
+	l.unfinished.add(br)
+	if first, _ := l.unfinished.first(); first == br {
 		l.setLowWater()
 	}
 }
@@ -208,21 +186,8 @@ func (c *Coordinator) unlinkBranch(br *branchRun) {
 	if !br.linked {
 		return
 	}
-	l := br.lane
-	first := l.oldest == br
-	if br.older == nil {
-		l.oldest = br.newer
-	} else {
-		br.older.newer = br.newer
-	}
-	if br.newer == nil {
-		l.newest = br.older
-	} else {
-		br.newer.older = br.older
-	}
-	br.older, br.newer, br.linked = nil, nil, false
-	l.unfinished--
-	if first {
+	br.linked = false
+	if l := br.lane; l.unfinished.remove(br) {
 		l.setLowWater()
 	}
 }
@@ -231,18 +196,7 @@ func (c *Coordinator) unlinkBranch(br *branchRun) {
 func (c *Coordinator) forget(t *txn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t.older == nil {
-		c.oldest = t.newer
-	} else {
-		t.older.newer = t.newer
-	}
-	if t.newer == nil {
-		c.newest = t.older
-	} else {
-		t.newer.older = t.older
-	}
-	t.older, t.newer = nil, nil
-	c.live--
+	c.live.remove(t)
 	for i := range t.branches {
 		c.unlinkBranch(t.branches[i])
 	}
@@ -291,11 +245,15 @@ func (l *lane) setLowWater() {
 		Replayed: c.next > 0, Plain: !l.p.Load().mayList(), Swept: l.swept,
 		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: c.next},
 	}
-	if g := c.growing.oldest; g != nil {
+	if g, _ := c.growing.unfinished.first(); g != nil {
 		v.Next = g.tx.xid // it may yet enlist here
 	}
-	if l.oldest != nil {
-		v.Oldest = l.oldest.tx.xid
+	if oldest, ref := l.unfinished.first(); oldest != nil {
+		if v.Oldest = v.Next; ref.Incarnation == c.self.Number {
+			v.Oldest.Seq = ref.Seq // the same without touching the transaction
+		} else {
+			v.Oldest = oldest.tx.xid
+		}
 	}
 	low := protocol.LowWater(v)
 	if low.Incarnation == c.self {

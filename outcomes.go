@@ -38,7 +38,7 @@ type outcomes struct {
 	pages   []*outcomePage // a ring, in the order in which they ended
 	n       int            // entries in it
 	first   int            // the oldest, once the ring is full
-	byID    map[[16]byte]int32
+	byKey   outcomeIndex
 	dropped int64 // when the youngest forgotten one had ended
 }
 
@@ -50,13 +50,16 @@ func (o *outcomes) at(i int) *outcomeEntry {
 	return &o.pages[i/len(outcomePage{})][i%len(outcomePage{})]
 }
 
+// key returns the key that stands at a place in the ring.
+func (o *outcomes) key(i int) *[16]byte { return &o.at(i).key }
+
 type outcomeEntry struct {
 	key [16]byte // see outcomeKey
 	remembered
 }
 
 func newOutcomes(limit int, keep time.Duration) *outcomes {
-	return &outcomes{keep: keep, limit: limit, byID: make(map[[16]byte]int32)}
+	return &outcomes{keep: keep, limit: limit, byKey: newOutcomeIndex()}
 }
 
 // outcomeKey returns the key of an id: a short one is its own, a longer one is
@@ -73,7 +76,7 @@ func outcomeKey(id TxID) (k [16]byte) {
 	return k
 }
 
-func (o *outcomes) len() int { return len(o.byID) }
+func (o *outcomes) len() int { return o.byKey.n }
 
 func (o *outcomes) add(key [16]byte, r remembered) {
 	at := o.n
@@ -85,21 +88,22 @@ func (o *outcomes) add(key [16]byte, r remembered) {
 	} else {
 		at = o.first
 		o.first = (o.first + 1) % o.limit
-		if old := o.at(at); o.byID[old.key] == int32(at) {
-			delete(o.byID, old.key)
+		old := o.at(at)
+		if slot, place, ok := o.byKey.find(&old.key, o.key); ok && place == at {
+			o.byKey.remove(slot)
 			o.dropped = old.remembered.at
 		}
 	}
 	*o.at(at) = outcomeEntry{key, r}
-	o.byID[key] = int32(at)
+	o.byKey.set(&key, at, o.key)
 }
 
 func (o *outcomes) get(key [16]byte, now time.Time) *remembered {
-	at, ok := o.byID[key]
-	if !ok || now.UnixNano()-o.at(int(at)).remembered.at > int64(o.keep) {
+	_, at, ok := o.byKey.find(&key, o.key)
+	if !ok || now.UnixNano()-o.at(at).remembered.at > int64(o.keep) {
 		return nil
 	}
-	r := o.at(int(at)).remembered
+	r := o.at(at).remembered
 	return &r
 }
 

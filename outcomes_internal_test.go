@@ -2,6 +2,7 @@ package dtc
 
 import (
 	"fmt"
+	"math/rand"
 	"strings"
 	"testing"
 	"time"
@@ -59,5 +60,44 @@ func TestRefSet(t *testing.T) {
 		if s.has(r) {
 			t.Errorf("%v is in it", r)
 		}
+	}
+}
+
+// TestOutcomeIndexIsThatOfAMap compares it with a map over random histories in
+// which keys come back, are replaced and go.
+func TestOutcomeIndexIsThatOfAMap(t *testing.T) {
+	rng := rand.New(rand.NewSource(1))
+	x, want := newOutcomeIndex(), map[[16]byte]int{}
+	var ring [][16]byte
+	at := func(i int) *[16]byte { return &ring[i] }
+	removed := 0
+	for step := range 200_000 {
+		key := outcomeKey(TxID(fmt.Sprint("order-", rng.Intn(20_000))))
+		if step%100_000 > 80_000 || rng.Intn(3) == 0 {
+			slot, place, ok := x.find(&key, at)
+			if old, had := want[key]; had != ok || ok && place != old {
+				t.Fatalf("step %d: found %v at %d, want %v at %d", step, ok, place, had, old)
+			}
+			if ok {
+				x.remove(slot)
+				delete(want, key)
+				removed++
+			}
+		} else {
+			ring = append(ring, key)
+			x.set(&key, len(ring)-1, at)
+			want[key] = len(ring) - 1
+		}
+		if x.n != len(want) {
+			t.Fatalf("step %d: %d keys, want %d", step, x.n, len(want))
+		}
+	}
+	for key, place := range want {
+		if _, got, ok := x.find(&key, at); !ok || got != place {
+			t.Fatalf("found %v at %d, want it at %d", ok, got, place)
+		}
+	}
+	if removed < 10_000 {
+		t.Errorf("only %d were removed", removed)
 	}
 }

@@ -141,7 +141,7 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 		c.startSweep(l)
 		if l.p.Load() == nil {
 			c.cfg.Logger.Warn("transactions wait for a participant that is not registered",
-				"participant", l.id, "transactions", l.unfinished)
+				"participant", l.id, "transactions", l.unfinished.len())
 		}
 	})
 	c.mu.Unlock()
@@ -181,6 +181,6 @@ func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 	if t.id != "" {
 		c.ids[t.id] = t
 	}
-	c.link(t)
+	c.live.add(t)
 	return t
 }

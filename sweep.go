@@ -111,7 +111,7 @@ func (c *Coordinator) unowned(l *lane, listed []InDoubtBranch) (suspects []XID) 
 // holds c.mu.
 func (c *Coordinator) running(l *lane) map[XID]bool {
 	running := make(map[XID]bool)
-	for t := c.oldest; t != nil; t = t.newer {
+	for t := range c.live.all() {
 		for _, br := range t.branches {
 			if br.lane == l {
 				running[t.xid] = true
@@ -194,6 +194,6 @@ func (c *Coordinator) orphan(l *lane, x XID) *txn {
 	br := &branchRun{tx: t, lane: l}
 	t.branches = []*branchRun{br}
 	c.linkBranch(br)
-	c.link(t)
+	c.live.add(t)
 	return t
 }

@@ -32,8 +32,7 @@ type txn struct {
 	waits       bool      // some participant may block
 	recovered   bool
 
-	// The list of live transactions, in the order of their XIDs. Guarded by c.mu.
-	older, newer *txn
+	at uint64 // where it stands in c.live. Guarded by c.mu
 	// seed stands in the list of transactions that still grow, which low water
 	// must not pass: they may enlist any participant. Guarded by c.mu.
 	seed *branchRun
@@ -65,9 +64,8 @@ type branchRun struct {
 	lane  *lane
 	index int
 
-	// The lane's list of unfinished branches. Guarded by c.mu.
-	older, newer *branchRun
-	linked       bool
+	at     uint64 // where it stands among the lane's unfinished. Guarded by c.mu
+	linked bool   // it does. Guarded by c.mu, and written under tx.mu
 
 	// Places in the transaction's queue of calls that never block: a rollback may
 	// be queued while the prepare still is. Guarded by tx.mu.
@@ -92,6 +90,12 @@ type inlineCall struct {
 func (t *txn) ref() txlog.Ref {
 	return txlog.Ref{Incarnation: t.xid.Incarnation.Number, Seq: t.xid.Seq}
 }
+
+func (t *txn) place() *uint64 { return &t.at }
+
+func (br *branchRun) ref() txlog.Ref { return br.tx.ref() }
+
+func (br *branchRun) place() *uint64 { return &br.at }
 
 func (t *txn) trace() TraceTx { return TraceTx{t.id, t.xid} }
 
@@ -121,11 +125,8 @@ func (t *txn) pump(owner bool) {
 		t.pumping = true
 		for t.inline != nil {
 			call := t.inline
-			j := job{call.br, call.verb}
 			t.inline, call.next = call.next, nil
-			t.mu.Unlock()
-			t.c.call(j.br.lane, j)
-			t.mu.Lock()
+			t.call(call.br, call.verb)
 		}
 		t.pumping = false
 	}

@@ -1,6 +1,7 @@
 package txlog
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/dtc-project/dtc/internal/protocol"
@@ -14,6 +15,11 @@ type Ref struct {
 
 // String returns "<incarnation>.<sequence>".
 func (r Ref) String() string { return fmt.Sprintf("%d.%d", r.Incarnation, r.Seq) }
+
+// Compare orders the references of one log: by incarnation, then sequence.
+func (r Ref) Compare(s Ref) int {
+	return cmp.Or(cmp.Compare(r.Incarnation, s.Incarnation), cmp.Compare(r.Seq, s.Seq))
+}
 
 // Record is one entry of a log: a pointer to one of the record types of this
 // package.
