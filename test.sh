@@ -124,6 +124,11 @@ for dir in $modules; do
 done
 IFS=$oldifs
 
+# Processes are killed at random once more, so that this run says how many it
+# killed and what they had begun: the runs above print nothing of it, and go test
+# may answer them from its cache.
+run kills test -count=1 -v -run 'TestKilledAtRandom' "$@" ./kill
+
 # The explorer takes larger worlds without the race detector, and with the tag
 # canary it must find the bugs that the tag puts into the protocol.
 if [ -d internal/sim ]; then

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand"
+	"os"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -97,6 +99,9 @@ func (c *tally) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n int
 // loss or by the death of the process at a random step.
 func TestCrash(t *testing.T) {
 	seeds := int64(200)
+	if n, err := strconv.ParseInt(os.Getenv("DTC_SOAK_SEEDS"), 10, 64); err == nil && n > 0 {
+		seeds = n
+	}
 	if testing.Short() {
 		seeds = 20
 	}

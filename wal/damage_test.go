@@ -167,7 +167,18 @@ func TestAllSegmentsMissing(t *testing.T) {
 }
 
 func TestForeignFile(t *testing.T) {
-	fs := damaged(written(t, 3), seg1, func([]byte) []byte { return []byte("# a shopping list, not a log\n") })
+	list := func([]byte) []byte { return []byte("# a shopping list, not a log\n") }
+	fs := damaged(written(t, 3), seg1, list)
+	if err := refuses[*wal.CorruptError](t, fs); err.File != seg1 { // a clean close stands beside it
+		t.Errorf("the error names %q", err.File)
+	}
+	fs = written(t, 3)
+	fs.RemoveFile(dir + "/clean")
+	flipped := damaged(fs, seg1, func(b []byte) []byte { b[5] ^= 1; return b })
+	if err := refuses[*wal.CorruptError](t, flipped); err.File != seg1 { // the rest of the header is ours
+		t.Errorf("the error names %q", err.File)
+	}
+	fs = damaged(fs, seg1, list)
 	if err := refuses[*wal.NotLogError](t, fs); err.File != seg1 {
 		t.Errorf("the error names %q", err.File)
 	}

@@ -78,6 +78,12 @@ func parseSegmentHeader(b []byte, file string, number uint32) (segmentHeader, er
 		return corrupt("the file is only %d bytes long", len(b))
 	}
 	if !bytes.HasPrefix(b, []byte(segmentMagic)) {
+		if len(b) >= segmentHeaderSize {
+			ours := append([]byte(segmentMagic), b[len(segmentMagic):segmentHeaderSize]...)
+			if le.Uint32(ours[12:]) == checksumWithout(ours, 12) {
+				return corrupt("its first bytes were changed")
+			}
+		}
 		return segmentHeader{}, &NotLogError{File: file}
 	}
 	if len(b) >= 12 && le.Uint32(b[8:]) > Version {

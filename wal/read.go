@@ -108,6 +108,10 @@ func (c *contents) readHeaders() error {
 		}
 		path := filepath.Join(c.dir, name)
 		h, err := c.readHeader(path, number)
+		if foreign := (*NotLogError)(nil); errors.As(err, &foreign) && (c.closed || len(c.segments) > 0) {
+			// What stands beside it says that this is a log, and it needs this file.
+			return &CorruptError{File: path, Why: "by its first bytes it is no segment, but other files of this log are here: it was overwritten"}
+		}
 		if err != nil {
 			return err
 		}

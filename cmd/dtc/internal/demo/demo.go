@@ -76,7 +76,11 @@ func Run(ctx context.Context, o Options) (_ *Summary, err error) {
 	if err := d.close(); err != nil {
 		return nil, err
 	}
-	return d.check(ctx)
+	sum, err := d.check(ctx)
+	if d.lost != nil {
+		err = errors.Join(err, fmt.Errorf("tell the story: %w", d.lost))
+	}
+	return sum, err
 }
 
 func makeDir(data string) (string, error) {

@@ -16,6 +16,7 @@ type story struct {
 	mu sync.Mutex
 	w  io.Writer
 	style
+	lost error // the first that kept a line from being written
 
 	order     shop.Order      // of which is told
 	first     string          // the order of which all is told
@@ -54,7 +55,9 @@ func (s *story) begin(o shop.Order, brief bool) {
 func (s *story) printf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, _ = fmt.Fprintf(s.w, format, args...) // the story goes on if nobody listens
+	if _, err := fmt.Fprintf(s.w, format, args...); err != nil && s.lost == nil {
+		s.lost = err // the story goes on if nobody listens; the end says so
+	}
 }
 
 // line prints who does what, and what that means.
