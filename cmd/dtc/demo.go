@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -67,13 +69,21 @@ all of them or in none: it exits with 0 only if that holds.`,
 			if dir == `"`+sum.Data+`"` {
 				dir = sum.Data
 			}
-			_, wrong := fmt.Fprintf(cmd.OutOrStdout(), "Everything is kept in %s. Now try: dtc log explain %s --data %s\n",
-				dir, sum.LastOrder, dir)
+			_, wrong := fmt.Fprintf(cmd.OutOrStdout(), "Everything is kept in %s. Now try: %s log explain %s --data %s\n",
+				dir, self(), sum.LastOrder, dir)
 			err = errors.Join(err, wrong)
 		}
 		return err
 	}
 	return cmd
+}
+
+// self is how people call this program: what they typed, or go run.
+func self() string {
+	if strings.Contains(os.Args[0], "go-build") {
+		return "go run ./cmd/dtc"
+	}
+	return os.Args[0]
 }
 
 func demoChildCommand() *cobra.Command {
