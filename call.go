@@ -267,6 +267,9 @@ func (t *txn) note(br *branchRun, verb protocol.Verb, answered bool, err error) 
 	}
 	br.failures++
 	br.lastError = err.Error()
+	if answered && verb == protocol.Prepare {
+		br.failures = 0 // an error can be a vote, and that is an answer
+	}
 	if answered && verb == protocol.Prepare && t.cause == nil && !t.told {
 		t.cause = err
 		return

@@ -220,11 +220,20 @@ func sources(t *testing.T) map[string][]source {
 }
 
 // noConcurrency fails the test for everything in f that starts or waits for a
-// goroutine; no import is needed for that.
+// goroutine, or prints: no import, or only that of fmt, is needed for that.
 func (f source) noConcurrency(t *testing.T) {
 	t.Helper()
 	ast.Inspect(f.syntax, func(n ast.Node) bool {
-		switch n.(type) {
+		switch n := n.(type) {
+		case *ast.SelectorExpr:
+			pkg, ok := n.X.(*ast.Ident)
+			if ok && pkg.Name == "fmt" && (strings.HasPrefix(n.Sel.Name, "Print") || strings.Contains(n.Sel.Name, "can")) {
+				t.Errorf("%s: fmt.%s touches the world", f.fset.Position(n.Pos()), n.Sel.Name)
+			}
+		case *ast.CallExpr:
+			if name, ok := n.Fun.(*ast.Ident); ok && (name.Name == "print" || name.Name == "println") {
+				t.Errorf("%s: %s touches the world", f.fset.Position(n.Pos()), name.Name)
+			}
 		case *ast.GoStmt, *ast.SelectStmt, *ast.ChanType:
 			t.Errorf("%s: goroutines and channels have no place in the protocol", f.fset.Position(n.Pos()))
 		}

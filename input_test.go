@@ -3,6 +3,7 @@ package dtc_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +107,9 @@ func TestBadDirectories(t *testing.T) {
 		if _, err := dtc.Open(dir, nil); !errors.As(err, &inUse) || inUse.PID != os.Getpid() {
 			t.Errorf("a second Open: %v", err)
 		}
+		if err := c.Run(t.Context(), "t", func(context.Context, *dtc.Tx) error { return nil }); err != nil {
+			t.Errorf("the first coordinator does not work any more: %v", err)
+		}
 	})
 	t.Run("cannot be written", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "file")
@@ -116,8 +120,21 @@ func TestBadDirectories(t *testing.T) {
 			t.Error("a log below a file was opened")
 		}
 	})
-	for name, spoil := range map[string]func([]byte) []byte{
-		"a file that is no log": func([]byte) []byte { return []byte("Dear diary, today I was a log file. " + strings.Repeat("x", 500)) },
+	for name, bad := range map[string]struct {
+		spoil func([]byte) []byte
+		is    func(error) bool
+	}{
+		"a file that is no log": {
+			func([]byte) []byte { return []byte("Dear diary, today I was a log file. " + strings.Repeat("x", 500)) },
+			func(err error) bool { var foreign *wal.NotLogError; return errors.As(err, &foreign) },
+		},
+		"a log of a newer format": {
+			func(b []byte) []byte { b[8]++; return b },
+			func(err error) bool {
+				var version *wal.VersionError
+				return errors.As(err, &version) && version.Found == wal.Version+1
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -126,24 +143,43 @@ func TestBadDirectories(t *testing.T) {
 				t.Fatal(err)
 			}
 			closed(t, c)
-			files, _ := filepath.Glob(filepath.Join(dir, "*.seg"))
-			for _, f := range files {
-				old, _ := os.ReadFile(f)
-				if err := os.WriteFile(f, spoil(old), 0o600); err != nil {
-					t.Fatal(err)
+			if err := os.Remove(filepath.Join(dir, "clean")); err != nil { // it would prove that this was a log
+				t.Fatal(err)
+			}
+			for name, content := range contents(t, dir) {
+				if strings.HasSuffix(name, ".seg") {
+					if err := os.WriteFile(name, bad.spoil([]byte(content)), 0o600); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
-			if _, err := dtc.Open(dir, nil); err == nil || !strings.Contains(err.Error(), dir) {
+			before := contents(t, dir)
+			if _, err := dtc.Open(dir, nil); !bad.is(err) || !strings.Contains(err.Error(), dir) {
 				t.Errorf("got %v, want an error that names the file", err)
+			}
+			if after := contents(t, dir); !maps.Equal(before, after) {
+				t.Error("the directory was changed")
 			}
 		})
 	}
 }
 
+// TestRunWithoutAFunction: nothing is begun.
+func TestRunWithoutAFunction(t *testing.T) {
+	c := open(t, vfs.NewMem(), &dtc.Config{})
+	if err := c.Run(t.Context(), "t", nil); !errors.Is(err, dtc.ErrBadRequest) {
+		t.Errorf("got %v", err)
+	}
+	if n := c.Stats().Begun; n != 0 {
+		t.Errorf("%d begun", n)
+	}
+	closed(t, c)
+}
+
 // TestPanics: a participant that panics aborts the transaction in phase one, and
 // is called again in phase two.
 func TestPanics(t *testing.T) {
-	var commits int
+	var commits, rollbacks int
 	p := dtc.ParticipantFuncs{
 		ParticipantID: "p", InDoubtFunc: listsNothing,
 		PrepareFunc: func(_ context.Context, b dtc.Branch) (dtc.Vote, error) {
@@ -154,6 +190,12 @@ func TestPanics(t *testing.T) {
 		},
 		CommitFunc: func(context.Context, dtc.Branch) error {
 			if commits++; commits == 1 {
+				panic("oh no")
+			}
+			return nil
+		},
+		RollbackFunc: func(context.Context, dtc.Branch) error {
+			if rollbacks++; rollbacks == 1 {
 				panic("oh no")
 			}
 			return nil
@@ -173,4 +215,28 @@ func TestPanics(t *testing.T) {
 	if commits != 2 {
 		t.Errorf("%d commits", commits)
 	}
+	if rollbacks != 2 { // a prepare that panicked may have left something
+		t.Errorf("%d rollbacks", rollbacks)
+	}
+}
+
+// contents returns the files of a directory by their paths, without the lock,
+// which says who looked last.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Base(f) != "LOCK" {
+			all[f] = string(b)
+		}
+	}
+	return all
 }

@@ -53,7 +53,7 @@ func TestSameID(t *testing.T) {
 		if _, err := c.Execute(t.Context(), "t", branches("b")...); !errors.Is(err, dtc.ErrTxConflict) {
 			t.Errorf("other branches afterwards: %v", err)
 		}
-		if err := c.Run(t.Context(), "t", nil); !errors.Is(err, dtc.ErrTxConflict) {
+		if err := c.Run(t.Context(), "t", func(context.Context, *dtc.Tx) error { return nil }); !errors.Is(err, dtc.ErrTxConflict) {
 			t.Errorf("Run of an id that was executed: %v", err)
 		}
 		if n := list[0].Counts().Prepared; n != 1 {

@@ -22,6 +22,13 @@ func TestRetryBothPhases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 200
 		list := services("inventory", "payment", "orders")
+		choosy := dtc.ParticipantFuncs{ // it refuses, late: the others hold something by then
+			ParticipantID: "choosy", InDoubtFunc: listsNothing,
+			PrepareFunc: func(context.Context, dtc.Branch) (dtc.Vote, error) {
+				time.Sleep(500 * time.Millisecond)
+				return dtc.VoteAbort, errors.New("not today")
+			},
+		}
 		var all []dtc.Participant
 		var flaky []*dtctest.Flaky
 		for i, p := range list {
@@ -32,7 +39,7 @@ func TestRetryBothPhases(t *testing.T) {
 		}
 		var rec recorder
 		c := open(t, vfs.NewMem(), &dtc.Config{
-			Participants: all, Trace: rec.trace(), Timing: dtc.Timing{PrepareTimeout: 30 * time.Second},
+			Participants: append(all, choosy), Trace: rec.trace(), Timing: dtc.Timing{PrepareTimeout: 30 * time.Second},
 		})
 		committed := 0
 		for i := range n {
@@ -41,6 +48,10 @@ func TestRetryBothPhases(t *testing.T) {
 				committed++
 			} else if !errors.Is(err, dtc.ErrRolledBack) {
 				t.Fatal(err)
+			}
+			ok, err = c.Execute(t.Context(), dtc.TxID(fmt.Sprint("refused-", i)), branches("inventory", "payment", "choosy")...)
+			if ok || !errors.Is(err, dtc.ErrRolledBack) {
+				t.Fatal(ok, err)
 			}
 		}
 		settle(t, c)
@@ -52,44 +63,88 @@ func TestRetryBothPhases(t *testing.T) {
 				t.Errorf("%s committed %d of %d, and holds %d", f.ID(), got, committed, len(list[i].Prepared()))
 			}
 		}
-		t.Logf("%d transactions, %d committed, %d messages lost, %d prepares and %d commits repeated",
-			n, committed, lost, len(rec.waits["prepare"]), len(rec.waits["commit"]))
-		if committed != n || lost < n || len(rec.waits["prepare"]) < n/2 || len(rec.waits["commit"]) < n/2 {
+		t.Logf("%d transactions, %d committed, %d messages lost, %d prepares, %d commits and %d rollbacks repeated",
+			2*n, committed, lost, len(rec.waits["prepare"]), len(rec.waits["commit"]), len(rec.waits["rollback"]))
+		if committed != n || lost < n || len(rec.waits["prepare"]) < n/2 || len(rec.waits["commit"]) < n/2 || len(rec.waits["rollback"]) < n/4 {
 			t.Error("the way was not bad enough, or not everything committed")
 		}
 	})
 }
 
-// TestBackoffIsExponential: the waits grow, stay below the cap, and are not all
-// alike.
+// TestBackoffIsExponential: in both phases the waits double up to a cap, and each
+// is drawn at random between nothing and that.
 func TestBackoffIsExponential(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dead := dtc.ParticipantFuncs{
-			ParticipantID: "dead",
-			PrepareFunc:   func(context.Context, dtc.Branch) (dtc.Vote, error) { return dtc.VoteCommit, nil },
-			CommitFunc:    func(context.Context, dtc.Branch) error { return errors.New("gone") },
+	gone := fmt.Errorf("%w: gone", dtc.ErrNoAnswer)
+	for verb, cap := range map[string]time.Duration{
+		"prepare": time.Second, "commit": 30 * time.Second, "rollback": 30 * time.Second,
+	} {
+		t.Run(verb, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dead := dtc.ParticipantFuncs{
+					ParticipantID: "dead",
+					PrepareFunc: func(context.Context, dtc.Branch) (dtc.Vote, error) {
+						switch verb {
+						case "prepare":
+							return dtc.VoteAbort, gone
+						case "rollback":
+							return dtc.VoteAbort, errors.New("no, and half of it is done")
+						}
+						return dtc.VoteCommit, nil
+					},
+					CommitFunc:   func(context.Context, dtc.Branch) error { return gone },
+					RollbackFunc: func(context.Context, dtc.Branch) error { return gone },
+				}
+				var rec recorder
+				c := open(t, vfs.NewMem(), &dtc.Config{
+					Participants: []dtc.Participant{dead}, Trace: rec.trace(), Timing: dtc.Timing{PrepareTimeout: time.Hour},
+				})
+				ok, err := c.Execute(t.Context(), "t", branches("dead")...)
+				if ok != (verb == "commit") {
+					t.Fatal(ok, err)
+				}
+				time.Sleep(2 * time.Hour)
+				closed(t, c)
+				checkWaits(t, rec.waits[verb], cap)
+			})
+		})
+	}
+}
+
+func checkWaits(t *testing.T, waits []time.Duration, cap time.Duration) {
+	t.Helper()
+	if len(waits) < 120 {
+		t.Fatalf("%d waits in an hour or two; want them capped at %v", len(waits), cap)
+	}
+	var sum time.Duration
+	long, distinct := 0, map[time.Duration]bool{}
+	for i, w := range waits {
+		limit := cap
+		if i < 20 {
+			limit = min(cap, 50*time.Millisecond<<i)
 		}
-		var rec recorder
-		c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{dead}, Trace: rec.trace()})
-		if ok, err := c.Execute(t.Context(), "t", branches("dead")...); !ok {
-			t.Fatal(err)
+		if w <= 0 || w > limit {
+			t.Errorf("wait %d is %v, want at most %v", i+1, w, limit)
 		}
-		time.Sleep(time.Hour)
-		closed(t, c)
-		waits := rec.waits["commit"]
-		if n := len(waits); n < 120 || n > 2000 {
-			t.Errorf("%d attempts in an hour; want them capped at 30 s with full jitter", n)
-		}
-		for i, w := range waits {
-			limit := 30 * time.Second
-			if i < 9 {
-				limit = 50 * time.Millisecond << i
+		if i >= 20 {
+			sum += w
+			distinct[w] = true
+			if w > cap/2 {
+				long++
 			}
-			if w <= 0 || w > limit {
-				t.Errorf("wait %d is %v, want at most %v", i+1, w, limit)
-			}
 		}
-	})
+	}
+	// Half of them are above half the cap, give or take: with 100 or more a quarter
+	// is out of reach of chance.
+	n := len(waits) - 20
+	if long < n/4 || long > n*3/4 {
+		t.Errorf("%d of %d late waits are above half of the cap of %v: they do not grow, or are not random", long, n, cap)
+	}
+	if len(distinct) < n/2 {
+		t.Errorf("%d different waits of %d: everybody would come back in step", len(distinct), n)
+	}
+	if mean := sum / time.Duration(n); mean < cap/4 || mean > cap*3/4 {
+		t.Errorf("late waits are %v on average, want about %v", mean, cap/2)
+	}
 }
 
 // TestConcurrentTransfers: a thousand transactions at once over shared accounts;

@@ -88,6 +88,9 @@ func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn 
 	if err := checkTxID(id); err != nil {
 		return err
 	}
+	if fn == nil {
+		return fmt.Errorf("%w: Run was given no function", ErrBadRequest)
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
