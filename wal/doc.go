@@ -35,7 +35,9 @@
 // offset o of a segment has the position start + o - 72.
 //
 // Segment header, 72 bytes. Every version of the format begins with these magic
-// and version fields, and whoever does not know the version stops there.
+// and version fields, and whoever does not know the version stops there. A new
+// kind of record, or a new field, is a new version: within one version an unknown
+// kind under a good checksum is damage.
 //
 //	 0  magic, "dtc-wal\n"
 //	 8  u32 version, 1
