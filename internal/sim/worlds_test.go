@@ -35,10 +35,7 @@ func soakWorlds() []Rules {
 		}
 	}
 	return []Rules{
-		{Kinds: threeRemote, Crashes: 3, Attempts: 1},
 		all(localLocal, 3, 2), all(remoteLocal, 1, 1), all(remoteRemote, 1, 1),
-		{Kinds: oneRemote, Crashes: 3, Colds: 2, Attempts: 1},
-		{Kinds: twoRemote, Crashes: 1, Colds: 1, Attempts: 1},
 		all(remoteLocal, 3, 2), all(remoteRemote, 2, 1), all(remoteRemote, 3, 2),
 		{Kinds: twoRemote, Crashes: 3, Colds: 2, Attempts: 1},
 		{Kinds: threeRemote, Crashes: 3, Colds: 2, Attempts: 1},
