@@ -110,6 +110,44 @@ func TestBackoffIsExponential(t *testing.T) {
 	}
 }
 
+// TestVoteByErrorIsAnAnswer: a vote that is an error is no failed attempt, so the
+// first wait in phase two is that of a first failure. Each of many rollbacks fails
+// once; were the vote counted, half of the waits would be too long.
+func TestVoteByErrorIsAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 64
+		p := dtc.ParticipantFuncs{
+			ParticipantID: "p", InDoubtFunc: listsNothing,
+			PrepareFunc: func(context.Context, dtc.Branch) (dtc.Vote, error) {
+				return dtc.VoteAbort, errors.New("no, and half of it is done")
+			},
+			RollbackFunc: func(_ context.Context, b dtc.Branch) error {
+				if b.Attempt == 1 {
+					return fmt.Errorf("%w: once", dtc.ErrNoAnswer)
+				}
+				return nil
+			},
+		}
+		var rec recorder
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{p}, Trace: rec.trace()})
+		for i := range n {
+			if ok, err := c.Execute(t.Context(), dtc.TxID(fmt.Sprint("t", i)), branches("p")...); ok || !errors.Is(err, dtc.ErrRolledBack) {
+				t.Fatal(ok, err)
+			}
+			settle(t, c)
+		}
+		closed(t, c)
+		if got := len(rec.waits["rollback"]); got != n {
+			t.Errorf("%d waits, want %d", got, n)
+		}
+		for i, w := range rec.waits["rollback"] {
+			if w > 50*time.Millisecond {
+				t.Errorf("wait %d is %v, want at most 50ms", i, w)
+			}
+		}
+	})
+}
+
 func checkWaits(t *testing.T, waits []time.Duration, cap time.Duration) {
 	t.Helper()
 	if len(waits) < 120 {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -49,6 +50,29 @@ func TestDemo(t *testing.T) {
 	}
 	if r.err != "" {
 		t.Errorf("complaints: %s", r.err)
+	}
+}
+
+// TestDemoThatNobodyHears: a story that could not be written is no success.
+func TestDemoThatNobodyHears(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var complaints strings.Builder
+	cmd := exec.CommandContext(t.Context(), path, "demo")
+	cmd.Stdout, cmd.Stderr = full, &complaints
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed {
+		t.Errorf("%v, want exit code %d", err, exitFailed)
+	}
+	if !strings.Contains(complaints.String(), "tell the story") {
+		t.Errorf("complaints: %s", complaints.String())
 	}
 }
 
