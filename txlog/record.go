@@ -2,7 +2,9 @@ package txlog
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
+	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
 )
@@ -41,11 +43,17 @@ const (
 	KindAbort       Kind = 5
 	KindEnd         Kind = 6
 	KindResolution  Kind = 7
+	KindLogged      Kind = 8
+	KindHorizon     Kind = 9
+	KindOutcome     Kind = 10
+	KindHold        Kind = 11
+	KindRelease     Kind = 12
 )
 
 var kindNames = [...]string{
 	1: "incarnation", 2: "block", 3: "prepare", 4: "commit", 5: "abort",
-	6: "end", 7: "resolution",
+	6: "end", 7: "resolution", 8: "logged", 9: "horizon", 10: "outcome",
+	11: "hold", 12: "release",
 }
 
 // String returns the kind's name in lower case, as `dtc log dump` prints it.
@@ -119,6 +127,57 @@ type Resolution struct {
 	Reason      string
 }
 
+// Logged says for which transactions of an incarnation the log once held a prepare
+// record, and that they have ended. A store that compacts its log writes it in
+// their place; a coordinator never does. There may be several for an incarnation.
+type Logged struct {
+	Incarnation uint32
+	Runs        []Run // ascending, with a gap between any two
+}
+
+// Run is the sequences First to Last.
+type Run struct{ First, Last uint64 }
+
+// Horizon says that every transaction that ended after At is still remembered. It
+// is written by a store that has dropped outcomes when it compacted its log.
+type Horizon struct{ At time.Time }
+
+// Outcome says how a transaction ended, in place of all its other records. It is
+// written by a store that compacts its log.
+type Outcome struct {
+	Ref         Ref
+	Key         [16]byte // KeyOf its TxID
+	Fingerprint [16]byte
+	Outcome     protocol.Outcome
+	Code        protocol.Code // why it was rolled back
+	At          time.Time     // when it ended
+}
+
+// Hold says that the log may not be the whole truth about the incarnations up to
+// this number: nothing of them is presumed until a [Release]. It is forced, or
+// written by a store that finds itself copied.
+type Hold struct {
+	Through uint32 // the number of an incarnation
+	Reason  string
+}
+
+// Release ends every hold before it, by an operator's word. It is always forced.
+type Release struct{ Reason string }
+
+// KeyOf returns the key by which the outcome of an id is remembered: a short id is
+// its own key, a longer one is hashed. The last byte keeps the two apart.
+func KeyOf(id string) (k [16]byte) {
+	if len(id) < len(k) {
+		copy(k[:], id)
+		k[15] = byte(len(id))
+		return k
+	}
+	sum := sha256.Sum256([]byte(id))
+	copy(k[:], sum[:])
+	k[15] |= 0x80
+	return k
+}
+
 // Kind implements [Record].
 func (*Incarnation) Kind() Kind { return KindIncarnation }
 
@@ -139,3 +198,18 @@ func (*End) Kind() Kind { return KindEnd }
 
 // Kind implements [Record].
 func (*Resolution) Kind() Kind { return KindResolution }
+
+// Kind implements [Record].
+func (*Logged) Kind() Kind { return KindLogged }
+
+// Kind implements [Record].
+func (*Horizon) Kind() Kind { return KindHorizon }
+
+// Kind implements [Record].
+func (*Outcome) Kind() Kind { return KindOutcome }
+
+// Kind implements [Record].
+func (*Hold) Kind() Kind { return KindHold }
+
+// Kind implements [Record].
+func (*Release) Kind() Kind { return KindRelease }

@@ -24,7 +24,9 @@ type Log interface {
 	// ID names the log for ever. A copy of its files has the same id.
 	ID() protocol.LogID
 
-	// Replay calls fn once for each record that the log holds, oldest first. It
+	// Replay calls fn once for each record that the log holds, oldest first. A log
+	// that has compacted itself gives [Logged], [Horizon] and [Outcome] in place of
+	// what it has dropped, and Through in an [Incarnation] as it was last. Replay
 	// must be called once, before the first Append or Force. An error of fn ends
 	// the replay and is returned.
 	Replay(fn func(Entry) error) error
@@ -48,6 +50,14 @@ type Log interface {
 	Close() error
 }
 
+// Roomer is the extra ability of a Log that can run out of room.
+type Roomer interface {
+	// Room returns an error that wraps [ErrNoRoom] while there is room only to
+	// finish what has begun, so that nothing new must be begun; and nil as soon as
+	// there is room again. It is cheap, and is asked before each transaction.
+	Room() error
+}
+
 // The errors of [Log.Append] and [Log.Force], for errors.Is.
 var (
 	// ErrRefused says that nothing was written: the record is not in the log and
@@ -58,6 +68,8 @@ var (
 	ErrUnknown = errors.New("txlog: not known whether the record is durable")
 	// ErrLost says that another process owns the log now.
 	ErrLost = errors.New("txlog: ownership lost")
+	// ErrNoRoom is what [Roomer.Room] returns.
+	ErrNoRoom = errors.New("txlog: no room for new transactions")
 )
 
 // Entry is a record as it is read back.

@@ -12,6 +12,10 @@ import (
 // resolution, in bytes. A record with a longer one is refused.
 const MaxText = 1 << 16
 
+// maxRuns bounds the runs of one record: with the longest numbers that is half of
+// the largest batch.
+const maxRuns = 1 << 14
+
 // appendRecord appends kind and body of r to b. If r cannot be written it says
 // why, and b is to be thrown away.
 func appendRecord(b []byte, r txlog.Record) ([]byte, error) {
@@ -79,8 +83,47 @@ func appendRecord(b []byte, r txlog.Record) ([]byte, error) {
 		b = append(b, byte(r.Outcome))
 		return appendText(b, r.Reason, MaxText, "reason")
 
+	case *txlog.Hold:
+		b = append(b, byte(txlog.KindHold))
+		b = binary.AppendUvarint(b, uint64(r.Through))
+		return appendText(b, r.Reason, MaxText, "reason")
+
+	case *txlog.Release:
+		return appendText(append(b, byte(txlog.KindRelease)), r.Reason, MaxText, "reason")
+
 	default:
 		return b, fmt.Errorf("this log cannot hold a record of type %T", r)
+	}
+}
+
+// appendCheckpointed is appendRecord for checkpoints, which hold kinds that nobody
+// can add to a log.
+func appendCheckpointed(b []byte, r txlog.Record) ([]byte, error) {
+	switch r := r.(type) {
+	case *txlog.Logged:
+		b = append(b, byte(txlog.KindLogged))
+		b = binary.AppendUvarint(b, uint64(r.Incarnation))
+		b = binary.AppendUvarint(b, uint64(len(r.Runs)))
+		for _, run := range r.Runs {
+			b = binary.AppendUvarint(b, run.First)
+			b = binary.AppendUvarint(b, run.Last)
+		}
+		return b, nil
+
+	case *txlog.Horizon:
+		b = append(b, byte(txlog.KindHorizon))
+		return le.AppendUint64(b, uint64(r.At.UnixNano())), nil
+
+	case *txlog.Outcome:
+		b = append(b, byte(txlog.KindOutcome))
+		b = appendRef(b, r.Ref)
+		b = append(b, r.Key[:]...)
+		b = append(b, r.Fingerprint[:]...)
+		b = append(b, byte(r.Outcome), byte(r.Code))
+		return le.AppendUint64(b, uint64(r.At.UnixNano())), nil
+
+	default:
+		return appendRecord(b, r)
 	}
 }
 

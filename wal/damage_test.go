@@ -147,7 +147,7 @@ func TestSegmentsThatDoNotFit(t *testing.T) {
 		"AnotherLog":         func(fs *vfs.Mem) { fs.WriteFile(seg2, big(t).ReadFile(seg2)) },
 		"MiddleShort":        func(fs *vfs.Mem) { fs.WriteFile(seg2, fs.ReadFile(seg2)[:2000]) },
 		"MiddleEmpty":        func(fs *vfs.Mem) { fs.WriteFile(seg2, nil) },
-		"MiddleZeroed":       func(fs *vfs.Mem) { fs.WriteFile(seg2, append(fs.ReadFile(seg2)[:72], make([]byte, 4024)...)) },
+		"MiddleZeroed":       func(fs *vfs.Mem) { fs.WriteFile(seg2, append(fs.ReadFile(seg2)[:88], make([]byte, 4008)...)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := fs.Kill()
@@ -201,7 +201,7 @@ func TestNewerVersion(t *testing.T) {
 	fs := damaged(written(t, 3), seg1, func(b []byte) []byte {
 		b[8] = 2
 		copy(b[12:16], make([]byte, 4))
-		sum := crc32.Checksum(b[:72], crc32.MakeTable(crc32.Castagnoli))
+		sum := crc32.Checksum(b[:88], crc32.MakeTable(crc32.Castagnoli))
 		b[12], b[13], b[14], b[15] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
 		return b
 	})
@@ -219,9 +219,9 @@ func TestOldContentIsNotTaken(t *testing.T) {
 	must(t, err)
 	report, err := r.Verify()
 	must(t, err)
-	at := 72 + int(report.End)
+	at := 88 + int(report.End)
 	fs = damaged(fs, seg1, func(b []byte) []byte {
-		copy(b[at:], b[72:at])
+		copy(b[at:], b[88:at])
 		return b
 	})
 	l, n := recovered(t, fs)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
@@ -66,6 +67,21 @@ func decodeRecord(b []byte) (txlog.Record, error) {
 		}
 		res.Reason = d.text(MaxText)
 		r = res
+	case txlog.KindLogged:
+		r = d.logged()
+	case txlog.KindHorizon:
+		r = &txlog.Horizon{At: d.time()}
+	case txlog.KindOutcome:
+		out := &txlog.Outcome{Ref: d.ref()}
+		copy(out.Key[:], d.bytes(16))
+		copy(out.Fingerprint[:], d.bytes(16))
+		out.Outcome, out.Code = d.outcome(), protocol.Code(d.upTo(uint8(protocol.ReasonForced), "reason"))
+		out.At = d.time()
+		r = out
+	case txlog.KindHold:
+		r = &txlog.Hold{Through: d.uint32(), Reason: d.text(MaxText)}
+	case txlog.KindRelease:
+		r = &txlog.Release{Reason: d.text(MaxText)}
 	default:
 		return nil, fmt.Errorf("unknown %v", kind)
 	}
@@ -142,6 +158,14 @@ func (d *decoder) fixed32() uint32 {
 	return 0
 }
 
+func (d *decoder) time() time.Time {
+	b := d.bytes(8)
+	if b == nil {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(binary.LittleEndian.Uint64(b)))
+}
+
 func (d *decoder) text(most uint64) string {
 	n := d.uvarint()
 	if n > most {
@@ -159,12 +183,32 @@ func (d *decoder) outcome() protocol.Outcome {
 // count reads how many items follow, of at least size bytes each: no damaged
 // number makes the decoder allocate more than a few times its input.
 func (d *decoder) count(size int) int {
+	return d.countUpTo(protocol.MaxBranches, size)
+}
+
+func (d *decoder) countUpTo(most uint64, size int) int {
 	n := d.uvarint()
-	if n > protocol.MaxBranches || n > uint64(len(d.b)/size) {
+	if n > most || n > uint64(len(d.b)/size) {
 		d.fail("count of %d", n)
 		return 0
 	}
 	return int(n)
+}
+
+func (d *decoder) logged() *txlog.Logged {
+	r := &txlog.Logged{Incarnation: d.uint32()}
+	if n := d.countUpTo(maxRuns, 2); n > 0 {
+		r.Runs = make([]txlog.Run, n)
+	}
+	next := uint64(0) // the lowest that the next run may begin with
+	for i := range r.Runs {
+		run := txlog.Run{First: d.uvarint(), Last: d.uvarint()}
+		if d.failed == nil && (run.First < next || run.Last < run.First || run.Last > 1<<64-3) {
+			d.fail("runs out of order")
+		}
+		r.Runs[i], next = run, run.Last+2
+	}
+	return r
 }
 
 func (d *decoder) commit() *txlog.Commit {

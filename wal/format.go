@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 
 	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/internal/vfs"
 )
 
 // Version is the format that this package writes, and the newest it reads.
@@ -17,7 +18,7 @@ const (
 	batchMagic   = "dtcB"
 	cleanMagic   = "dtc-end\n"
 
-	segmentHeaderSize = 72
+	segmentHeaderSize = 88
 	batchHeaderSize   = 56
 	cleanSize         = 32
 
@@ -49,6 +50,7 @@ type segmentHeader struct {
 	begin  uint64
 	time   int64
 	size   int64 // of the file when it was made
+	file   vfs.Identity
 }
 
 func (h *segmentHeader) append(b []byte) []byte {
@@ -64,6 +66,8 @@ func (h *segmentHeader) append(b []byte) []byte {
 	b = le.AppendUint64(b, h.begin)
 	b = le.AppendUint64(b, uint64(h.time))
 	b = le.AppendUint64(b, uint64(h.size))
+	b = le.AppendUint64(b, h.file.Inode)
+	b = le.AppendUint64(b, uint64(h.file.Birth))
 	le.PutUint32(b[at+12:], checksumWithout(b[at:], 12))
 	return b
 }
@@ -101,6 +105,7 @@ func parseSegmentHeader(b []byte, file string, number uint32) (segmentHeader, er
 		begin:  le.Uint64(b[48:]),
 		time:   int64(le.Uint64(b[56:])),
 		size:   int64(le.Uint64(b[64:])),
+		file:   vfs.Identity{Inode: le.Uint64(b[72:]), Birth: int64(le.Uint64(b[80:]))},
 	}
 	switch {
 	case le.Uint32(b[12:]) != checksumWithout(b, 12):

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Mem is a file system in memory that can lose power. It keeps what is durable
@@ -34,6 +35,14 @@ type Mem struct {
 type node struct {
 	data []byte // as processes see it
 	disk []byte // as it is after a power loss, but for the pending changes
+	id   Identity
+}
+
+var inodes atomic.Uint64
+
+func newNode(data []byte) *node {
+	n := inodes.Add(1)
+	return &node{data: data, disk: slices.Clone(data), id: Identity{Inode: n, Birth: int64(n)}}
 }
 
 // change is one unsynced step, which a crash keeps, drops or tears.
@@ -87,7 +96,7 @@ func (m *Mem) MkdirAll(dir string) error {
 // Create implements [FS].
 func (m *Mem) Create(path string) (File, error) {
 	path = filepath.Clean(path)
-	n := &node{}
+	n := newNode(nil)
 	err := m.step("create", path, func() error {
 		if m.names[path] != nil {
 			return pathError("create", path, fs.ErrExist)
@@ -106,7 +115,12 @@ func (m *Mem) Create(path string) (File, error) {
 }
 
 // Open implements [FS].
-func (m *Mem) Open(path string) (File, error) {
+func (m *Mem) Open(path string) (File, error) { return m.open(path, false) }
+
+// OpenWrite implements [FS].
+func (m *Mem) OpenWrite(path string) (File, error) { return m.open(path, true) }
+
+func (m *Mem) open(path string, writable bool) (File, error) {
 	path = filepath.Clean(path)
 	var n *node
 	err := m.step("open", path, func() error {
@@ -118,7 +132,7 @@ func (m *Mem) Open(path string) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &memFile{m: m, node: n, path: path}, nil
+	return &memFile{m: m, node: n, path: path, writable: writable}, nil
 }
 
 // ReadDir implements [FS].
@@ -238,8 +252,23 @@ func (m *Mem) WriteFile(path string, data []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	path = filepath.Clean(path)
-	n := &node{data: slices.Clone(data), disk: slices.Clone(data)}
+	n := newNode(slices.Clone(data))
+	if old := m.names[path]; old != nil {
+		n.id = old.id // the file is changed, not another one
+	}
 	m.names[path], m.disk[path] = n, n
+}
+
+// CopyFiles returns the file system with every file replaced by a copy, durable:
+// the same names and bytes, other files.
+func (m *Mem) CopyFiles() *Mem {
+	after := m.Kill()
+	for _, path := range after.Files() {
+		data := after.ReadFile(path)
+		after.RemoveFile(path)
+		after.WriteFile(path, data)
+	}
+	return after
 }
 
 // RemoveFile removes a file, durable at once.

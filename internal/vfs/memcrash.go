@@ -43,7 +43,7 @@ func (m *Mem) CrashWith(fate Fate) *Mem {
 	// A file has one node here however it came by its name.
 	for path, n := range names {
 		b := contents(n)
-		fresh := &node{data: b, disk: slices.Clone(b)}
+		fresh := &node{data: b, disk: slices.Clone(b), id: n.id}
 		after.names[path], after.disk[path] = fresh, fresh
 	}
 	return after
@@ -84,7 +84,7 @@ func (m *Mem) Kill() *Mem {
 	copies := map[*node]*node{}
 	fresh := func(n *node) *node {
 		if copies[n] == nil {
-			copies[n] = &node{data: slices.Clone(n.data), disk: slices.Clone(n.disk)}
+			copies[n] = &node{data: slices.Clone(n.data), disk: slices.Clone(n.disk), id: n.id}
 		}
 		return copies[n]
 	}

@@ -75,8 +75,13 @@ func (f *memFile) Size() (size int64, err error) {
 	return size, err
 }
 
+func (f *memFile) Identity() (Identity, error) { return f.node.id, nil }
+
 func (f *memFile) Preallocate(size int64) error {
 	err := f.step("preallocate", func() error {
+		if size <= int64(len(f.node.data)) {
+			return nil
+		}
 		if err := f.m.take(size - int64(len(f.node.data))); err != nil {
 			return pathError("preallocate", f.path, err)
 		}

@@ -50,6 +50,15 @@ func (OS) Open(path string) (File, error) {
 	return osFile{f}, nil
 }
 
+// OpenWrite implements [FS].
+func (OS) OpenWrite(path string) (File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
 // ReadDir implements [FS].
 func (OS) ReadDir(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -89,6 +98,8 @@ func (f osFile) Size() (int64, error) {
 	}
 	return info.Size(), nil
 }
+
+func (f osFile) Identity() (Identity, error) { return identify(f.File) }
 
 func (f osFile) Preallocate(size int64) error {
 	done, err := allocate(f.File, size)

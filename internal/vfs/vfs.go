@@ -25,6 +25,9 @@ type FS interface {
 	// Open opens a file for reading.
 	Open(path string) (File, error)
 
+	// OpenWrite opens a file that exists for reading and writing.
+	OpenWrite(path string) (File, error)
+
 	// ReadDir returns the names in dir, sorted.
 	ReadDir(dir string) ([]string, error)
 
@@ -58,9 +61,21 @@ type File interface {
 	// Size returns the file's length in bytes.
 	Size() (int64, error)
 
-	// Preallocate gives an empty file its size, filled with zeros, and makes the
-	// size durable, so that later writes within it change no metadata.
+	// Preallocate makes a file of at most size bytes that long and gives it the
+	// room for it, and makes both durable, so that later writes within it change
+	// no metadata. What the file held stays, or becomes zeros.
 	Preallocate(size int64) error
+
+	// Identity tells the file from a copy of it. It is the file's for as long as
+	// the file exists, whatever its name.
+	Identity() (Identity, error)
+}
+
+// Identity is what a file system knows a file by: zero in a field that it does not
+// have.
+type Identity struct {
+	Inode uint64
+	Birth int64 // when the file was made, nanoseconds since 1970
 }
 
 // LockedError says that another process holds a lock.
