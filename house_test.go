@@ -37,7 +37,8 @@ var ownImports = map[string][]string{
 	"internal/canary":   {},
 	"internal/protocol": {"internal/canary"},
 	"txlog":             {"internal/protocol"},
-	"wal":               {"internal/canary", "internal/protocol", "internal/brief", "internal/vfs", "txlog"},
+	"internal/refs":     {"txlog"},
+	"wal":               {"internal/canary", "internal/protocol", "internal/brief", "internal/refs", "internal/vfs", "txlog"},
 }
 
 // outsideWorkspace names the modules that go.work leaves out, and why.

@@ -96,6 +96,9 @@ func TestTruncation(t *testing.T) {
 			refused := 0
 			for _, path := range fs.Files() {
 				for size := range fs.ReadFile(path) {
+					if strings.HasSuffix(path, ".free") {
+						break
+					}
 					l, err := open(damaged(fs, path, func(b []byte) []byte { return b[:size] }))
 					if err == nil {
 						l.Close()

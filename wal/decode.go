@@ -12,7 +12,7 @@ import (
 
 // decodePayload calls fn for each record of a batch's payload. It accepts exactly
 // what the encoder writes, so that a record has one spelling.
-func decodePayload(payload []byte, count uint32, fn func(txlog.Record) error) error {
+func decodePayload(payload []byte, count uint32, decode func([]byte) (txlog.Record, error), fn func(txlog.Record) error) error {
 	for i := range count {
 		d := decoder{b: payload}
 		body := d.bytes(d.uvarint())
@@ -20,7 +20,7 @@ func decodePayload(payload []byte, count uint32, fn func(txlog.Record) error) er
 			return fmt.Errorf("record %d: %w", i+1, d.failed)
 		}
 		payload = d.b
-		r, err := decodeRecord(body)
+		r, err := decode(body)
 		if err != nil {
 			return fmt.Errorf("record %d: %w", i+1, err)
 		}
@@ -34,7 +34,16 @@ func decodePayload(payload []byte, count uint32, fn func(txlog.Record) error) er
 	return nil
 }
 
+// decodeRecord decodes a record of a segment.
 func decodeRecord(b []byte) (txlog.Record, error) {
+	if len(b) > 0 && txlog.Kind(b[0]) >= txlog.KindLogged && txlog.Kind(b[0]) <= txlog.KindOutcome {
+		return nil, fmt.Errorf("%v stands in checkpoints only", txlog.Kind(b[0]))
+	}
+	return decodeCheckpointed(b)
+}
+
+// decodeCheckpointed decodes a record of a checkpoint, which may be of any kind.
+func decodeCheckpointed(b []byte) (txlog.Record, error) {
 	if len(b) == 0 {
 		return nil, errors.New("empty record")
 	}

@@ -129,7 +129,9 @@
 //
 // Behind it come batches as in a segment, up to the end of the file, with the
 // checkpoint's number for that of the segment, offset - 72 for the position, and
-// zero for synced. A batch has the time of the records that it was made from.
+// zero for synced. A batch has the time of the records that it was made from, or
+// for logged, horizon and outcome that of the checkpoint that first had it. Outcomes
+// share no batch with other kinds.
 //
 // Clean file, 32 bytes: magic "dtc-end\n"; u32 checksum of the file with this
 // field zero; log id, 10 bytes; u16 zero; u64 position: the log was durable up to

@@ -48,7 +48,7 @@ func DecodeBatch(b []byte, fn func(txlog.Record) error) error {
 	if !ok {
 		return errors.New("no batch")
 	}
-	return decodePayload(payload, h.records, fn)
+	return decodePayload(payload, h.records, decodeRecord, fn)
 }
 
 // EncodeBatch is the inverse.

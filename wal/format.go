@@ -172,19 +172,20 @@ func parseBatch(b []byte, at place) (h batchHeader, payload []byte, ok bool) {
 	h = batchHeader{
 		length:  int(le.Uint32(b[8:])),
 		records: le.Uint32(b[12:]),
-		place: place{
-			log:      protocol.LogID(b[44:54]),
-			segment:  le.Uint32(b[40:]),
-			position: le.Uint64(b[16:]),
-		},
-		synced: le.Uint64(b[24:]),
-		time:   int64(le.Uint64(b[32:])),
+		place:   placeOf(b),
+		synced:  le.Uint64(b[24:]),
+		time:    int64(le.Uint64(b[32:])),
 	}
 	if h.place != at || h.length <= 0 || h.length > maxPayload || h.size() > len(b) ||
 		le.Uint32(b[4:]) != checksum(b[8:h.size()]) {
 		return h, nil, false
 	}
 	return h, b[batchHeaderSize : batchHeaderSize+h.length], true
+}
+
+// placeOf returns where a batch, good or not, says that it belongs.
+func placeOf(b []byte) place {
+	return place{protocol.LogID(b[44:54]), le.Uint32(b[40:]), le.Uint64(b[16:])}
 }
 
 func appendClean(b []byte, log protocol.LogID, position uint64) []byte {

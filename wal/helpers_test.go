@@ -22,7 +22,7 @@ const (
 )
 
 func open(fs vfs.FS) (*wal.Log, error) {
-	return wal.Open(dir, &wal.Options{SegmentSize: 4096, FS: fs})
+	return wal.Open(dir, &wal.Options{SegmentSize: 4096, FS: fs, CheckpointAfter: -1})
 }
 
 func mustOpen(t testing.TB, fs vfs.FS) *wal.Log {

@@ -23,21 +23,34 @@ type Log struct {
 	lock        io.Closer
 	id          protocol.LogID
 	found       *contents // until Replay
+	names       names
+	store       store
+
+	checkpointAfter  int64
+	outcomeLimit     int
+	outcomeRetention time.Duration
 
 	_       apart
 	mu      brief.Mutex
 	work    sync.Cond // the writer waits here for queue or closing
 	queue   []*batch
 	spare   [][]byte // buffers of batches that are written
+	group   []*batch // what the writer has in hand
 	closing bool
 	err     error // why nothing is taken any more
+	broken  bool  // the log has failed
 
 	_      apart
 	failed chan struct{} // closed when the log fails
+	stuck  chan struct{} // closed when it fails because a call does not return
 	done   chan struct{} // closed when the writer has ended
 	stats  counters
 
+	begin  atomic.Uint64 // there is a durable checkpoint up to here
+	keeper keeper
+
 	// Owned by the writer.
+	disk     watched
 	head     segmentHeader // of the newest segment
 	file     vfs.File      // the newest segment; nil after a failure
 	written  uint64        // everything before was written
@@ -48,7 +61,10 @@ type Log struct {
 // apart keeps what every caller writes out of the cache lines of the rest.
 type apart [128]byte
 
-var _ txlog.Log = (*Log)(nil)
+var (
+	_ txlog.Log    = (*Log)(nil)
+	_ txlog.Roomer = (*Log)(nil)
+)
 
 // batch is a group of records on its way to the disk.
 type batch struct {
@@ -56,6 +72,7 @@ type batch struct {
 	records uint32
 	durable chan struct{} // made for the first who waits; closed when err is set
 	err     error
+	told    bool // err is set
 }
 
 // Batches of this size cost little more than small ones for each write.
@@ -64,10 +81,16 @@ const maxBatchSize = 256 << 10
 func newLog(dir string, o Options, lock io.Closer) *Log {
 	l := &Log{
 		dir: dir, fs: o.FS, segmentSize: o.SegmentSize, lock: lock,
-		batchSize: int(min(maxBatchSize, o.SegmentSize/4)),
-		failed:    make(chan struct{}), done: make(chan struct{}),
+		batchSize:       int(min(maxBatchSize, o.SegmentSize/4)),
+		checkpointAfter: o.CheckpointAfter,
+		outcomeLimit:    o.OutcomeLimit, outcomeRetention: o.OutcomeRetention,
+		failed: make(chan struct{}), stuck: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.work.L = &l.mu
+	l.keeper.wake, l.keeper.stop, l.keeper.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	l.disk = newWatched(o.FS, o.StallLimit, l.stalled)
+	l.keeper.fs = newWatched(o.FS, o.StallLimit, l.stalled)
+	l.names = names{fs: newWatched(o.FS, o.StallLimit, l.stalled), dir: dir}
 	return l
 }
 
@@ -81,7 +104,9 @@ func (l *Log) Replay(fn func(txlog.Entry) error) error {
 	if found == nil {
 		return errors.New("wal: a log is replayed once")
 	}
-	return found.replay(fn)
+	err := found.replay(fn)
+	l.keeper.replayed() // before, a checkpoint would free what is still to be read
+	return err
 }
 
 // Append implements [txlog.Log]. The record is handed to the operating system as
@@ -141,21 +166,31 @@ func (l *Log) newBatch() *batch {
 
 // Close implements [txlog.Log]. If the log has failed before it returns why, and
 // leaves no mark of a clean end. Records that are added while Close runs are
-// durable or refused. A second Close does nothing.
+// durable or refused. A second Close does nothing. A checkpoint that is being made
+// is given up.
+//
+// After a call to the disk that did not return, Close does not wait for it: the
+// goroutine that made it, and the lock, stay until it returns or the process ends.
 func (l *Log) Close() error {
 	l.mu.Lock()
-	if l.closing {
-		l.mu.Unlock()
-		<-l.done
-		return nil
-	}
+	again := l.closing
 	l.closing = true
 	if l.err == nil {
 		l.err = ErrClosed
 	}
 	l.work.Signal()
 	l.mu.Unlock()
-	<-l.done
+	if !again {
+		close(l.keeper.stop)
+	}
+	select {
+	case <-l.done:
+	case <-l.stuck:
+		return fmt.Errorf("wal: closed after a failure: %w", l.Err())
+	}
+	if again {
+		return nil
+	}
 	return l.closeErr
 }
 
@@ -183,6 +218,7 @@ type Stats struct {
 	Records  uint64 // written
 	Bytes    uint64 // written, with headers
 	LastSync time.Duration
+	Free     int // files in store
 }
 
 type counters struct{ forced, batches, records, bytes, lastSync atomic.Uint64 }
@@ -195,5 +231,6 @@ func (l *Log) Stats() Stats {
 		Records:  l.stats.records.Load(),
 		Bytes:    l.stats.bytes.Load(),
 		LastSync: time.Duration(l.stats.lastSync.Load()),
+		Free:     l.store.len(),
 	}
 }

@@ -4,12 +4,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/vfs"
+	"github.com/dtc-project/dtc/txlog"
 )
 
 // Options are settings of a log. The zero value, and nil, give the defaults.
@@ -17,6 +16,26 @@ type Options struct {
 	// SegmentSize is the size of a segment file in bytes: 8 MiB if 0, and at
 	// least 4 KiB. It may differ from one opening to the next.
 	SegmentSize int64
+
+	// OutcomeLimit bounds how many ended transactions checkpoints remember, and
+	// OutcomeRetention for how long; zero means without bound. A few more may be
+	// remembered.
+	OutcomeLimit     int
+	OutcomeRetention time.Duration
+
+	// CheckpointAfter is how many bytes of full segments make a checkpoint worth
+	// while, if that is more than half of the last one: two segments if 0. If it
+	// is negative there are no checkpoints, and the log grows for ever.
+	CheckpointAfter int64
+
+	// StallLimit is how long the disk may take for one call; zero means 1 min.
+	// After that the log has failed, and whoever waits is told that the outcome is
+	// not known. It is no guard against a slow disk: only a restart helps then.
+	StallLimit time.Duration
+
+	// Progress, if not nil, is called now and then while Open and OpenReadOnly read
+	// the log, with the bytes read so far and in all.
+	Progress func(read, total int64)
 
 	// FS is the file system: that of the operating system if nil. Tests give a
 	// simulated one.
@@ -26,6 +45,7 @@ type Options struct {
 const (
 	defaultSegmentSize = 8 << 20
 	minSegmentSize     = 4 << 10
+	defaultStallLimit  = time.Minute
 )
 
 func (o *Options) withDefaults() Options {
@@ -37,6 +57,9 @@ func (o *Options) withDefaults() Options {
 		d.SegmentSize = defaultSegmentSize
 	}
 	d.SegmentSize = max(d.SegmentSize, minSegmentSize)
+	if d.StallLimit <= 0 {
+		d.StallLimit = defaultStallLimit
+	}
 	if d.FS == nil {
 		d.FS = vfs.OS{}
 	}
@@ -73,7 +96,7 @@ func Open(dir string, o *Options) (_ *Log, err error) {
 	if err := fsys.SyncDir(dir); err != nil {
 		return nil, fmt.Errorf("wal: sync directory: %w", err)
 	}
-	found, err := readContents(fsys, dir)
+	found, err := readContents(fsys, dir, opts.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -82,29 +105,36 @@ func Open(dir string, o *Options) (_ *Log, err error) {
 		return nil, fmt.Errorf("wal: start a segment in %s, which this process must be able to write: %w", dir, err)
 	}
 	go l.write()
+	go l.keep()
 	return l, nil
 }
 
 // start puts a fresh segment behind what was found, and removes what it
 // supersedes.
 func (l *Log) start(found *contents) error {
-	h := segmentHeader{number: 1, time: time.Now().UnixNano()}
+	h := segmentHeader{number: 1, begin: found.begin(), time: time.Now().UnixNano()}
 	var batches []byte
 	if len(found.segments) == 0 {
 		rand.Read(h.log[:]) // never fails
 	} else {
-		h.log, h.number, h.begin = found.log, found.last().number+1, found.last().begin
-		h.synced = found.end
+		h.log, h.number = found.log, found.last().number+1
 		var err error
 		if h.start, batches, err = l.takeOver(found, h.number); err != nil {
 			return err
 		}
+		if found.moved {
+			if batches, err = appendHold(batches, found, place{h.log, h.number, found.end}, h.time); err != nil {
+				return err
+			}
+		}
+		h.synced = h.start + uint64(len(batches))
+		found.end = h.synced
 	}
-	if err := removeTemporary(l.fs, l.dir); err != nil {
+	if err := removeMeaningless(l.fs, l.dir); err != nil {
 		return err
 	}
 	h.size = max(l.segmentSize, segmentHeaderSize+int64(len(batches)))
-	f, err := createSegment(l.fs, l.dir, &h, batches)
+	f, err := createSegment(l.fs, &l.names, &h, batches, "")
 	if err != nil {
 		return err
 	}
@@ -112,13 +142,21 @@ func (l *Log) start(found *contents) error {
 		_ = f.Close()
 		return err
 	}
-	l.id, l.head, l.file = h.log, h, f
+	l.id, l.head, l.file = h.log, h, watchedFile{f, l.disk.w}
 	l.written, l.synced = h.synced, h.synced
+	l.begin.Store(h.begin)
 	found.log = h.log
+	l.keeper.closed = append(l.keeper.closed, found.segments...)
+	if found.ckp != nil {
+		l.keeper.last = found.ckp.checkpointHeader
+		l.keeper.stats.Size, l.keeper.stats.At = found.ckp.size, time.Unix(0, found.ckp.time)
+	}
 	found.segments = append(found.segments, segment{
 		segmentHeader: h, path: filepath.Join(l.dir, segmentName(h.number)), end: h.synced,
 	})
 	l.found = found
+	l.store.next = h.number
+	l.stock(l.fs)
 	return nil
 }
 
@@ -153,9 +191,36 @@ func (l *Log) takeOver(found *contents, number uint32) (start uint64, batches []
 	return start, batches, err
 }
 
+// appendHold appends the batch that a copied log goes on with. It is in the fresh
+// segment from the beginning: once that has its name, nothing tells the copy any
+// more.
+func appendHold(batches []byte, found *contents, at place, now int64) ([]byte, error) {
+	hold := &txlog.Hold{Reason: "the log's files are copies: it was copied, or restored from a copy"}
+	err := found.replay(func(e txlog.Entry) error {
+		if r, ok := e.Record.(*txlog.Incarnation); ok {
+			hold.Through = max(hold.Through, r.Incarnation.Number)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	record, err := appendRecord(nil, hold)
+	if err != nil {
+		return nil, err
+	}
+	b := appendFramed(make([]byte, batchHeaderSize), record)
+	return append(batches, sealBatch(b, 1, at, at.position, now)...), nil
+}
+
 // tidy removes what the fresh segment has superseded. Whether that is durable
 // does not matter: it reads the same either way.
 func (l *Log) tidy(found *contents, start uint64) error {
+	for _, path := range found.stale {
+		if err := remove(l.fs, path); err != nil {
+			return err
+		}
+	}
 	kept := found.segments[:0]
 	for _, s := range found.segments {
 		s.end = min(s.end, start)
@@ -169,26 +234,10 @@ func (l *Log) tidy(found *contents, start uint64) error {
 			if err := l.fs.Truncate(s.path, s.offset(s.end)); err != nil {
 				return err
 			}
+			s.cut = true
 		}
 		kept = append(kept, s)
 	}
 	found.segments = kept
-	return nil
-}
-
-func removeTemporary(fsys vfs.FS, dir string) error {
-	names, err := fsys.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		number, ok := strings.CutSuffix(name, ".tmp")
-		if _, segment := parseSegmentName(number + ".seg"); !ok || !segment && number != cleanName {
-			continue
-		}
-		if err := fsys.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
 	return nil
 }

@@ -1,14 +1,13 @@
 package wal
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
@@ -27,38 +26,46 @@ type contents struct {
 	dir string
 
 	log      protocol.LogID
-	closed   bool      // there is a clean file
-	cleanEnd uint64    // what it says
-	segments []segment // by number; none: the directory holds no log
-	end      uint64    // of the last good batch
-	synced   uint64    // what is durable for certain
-	tail     int64     // bytes behind end that are not zero or lie before such
+	ckp      *checkpointFile // or nil
+	stale    []string        // files that the checkpoint stands for
+	closed   bool            // there is a clean file
+	cleanEnd uint64          // what it says
+	segments []segment       // by number; none: the directory holds no log
+	end      uint64          // of the last good batch
+	synced   uint64          // what is durable for certain
+	tail     int64           // bytes of batches behind end, whole or torn
 	batches  int
 	records  int
 	clean    bool // a clean Close proves that all of it is durable
+	moved    bool // the newest segment is a copy of the file that it was made as
+
+	progress func(read, total int64)
+	read     int64
+	total    int64 // bytes of all files
+}
+
+// begin returns the position from which on segments are the log.
+func (c *contents) begin() uint64 {
+	if c.ckp == nil {
+		return 0
+	}
+	return c.ckp.end
 }
 
 type segment struct {
 	segmentHeader
 	path string
 	end  uint64 // where the next one begins, or the log ends
+	cut  bool   // the file has lost the room behind its end
 }
 
 // last returns the newest segment.
 func (c *contents) last() *segment { return &c.segments[len(c.segments)-1] }
 
-func segmentName(number uint32) string { return fmt.Sprintf("%08d.seg", number) }
-
-func parseSegmentName(name string) (uint32, bool) {
-	digits, ok := strings.CutSuffix(name, ".seg")
-	n, err := strconv.ParseUint(digits, 10, 32)
-	return uint32(n), ok && err == nil && n > 0 && segmentName(uint32(n)) == name
-}
-
 // readContents reads and checks the whole log in dir. With a [*CorruptError] it
 // also returns what is good before the damage.
-func readContents(fsys vfs.FS, dir string) (*contents, error) {
-	c := &contents{fs: fsys, dir: dir}
+func readContents(fsys vfs.FS, dir string, progress func(read, total int64)) (*contents, error) {
+	c := &contents{fs: fsys, dir: dir, progress: progress}
 	// The clean file first: if the log is in use, segments only grow meanwhile.
 	if err := c.readClean(); err != nil {
 		return c, err
@@ -70,6 +77,11 @@ func readContents(fsys vfs.FS, dir string) (*contents, error) {
 		return c, nil
 	}
 	c.synced = max(c.cleanEnd, c.last().synced)
+	if c.ckp != nil {
+		if err := c.readCheckpoint(); err != nil {
+			return c, err
+		}
+	}
 	for i := range c.segments {
 		if err := c.readSegment(i); err != nil {
 			return c, err
@@ -77,6 +89,21 @@ func readContents(fsys vfs.FS, dir string) (*contents, error) {
 	}
 	c.clean = c.closed && c.cleanEnd == c.end && c.tail == 0
 	return c, nil
+}
+
+// readCheckpoint checks all of the checkpoint.
+func (c *contents) readCheckpoint() error {
+	err := c.ckp.each(c.fs, func(txlog.Entry) error { c.records++; return nil })
+	c.advance(c.ckp.size)
+	return err
+}
+
+// advance tells how much has been read.
+func (c *contents) advance(bytes int64) {
+	c.read += bytes
+	if c.progress != nil {
+		c.progress(c.read, c.total)
+	}
 }
 
 func (c *contents) readClean() error {
@@ -95,27 +122,33 @@ func (c *contents) readClean() error {
 	return nil
 }
 
-// readHeaders finds the segments and checks that together they can be a log.
+// readHeaders finds the checkpoint and the segments, and checks that together they
+// can be a log.
 func (c *contents) readHeaders() error {
-	names, err := c.fs.ReadDir(c.dir)
+	all, err := c.fs.ReadDir(c.dir)
 	if err != nil {
 		return fmt.Errorf("wal: read directory: %w", err)
 	}
-	for _, name := range names { // sorted, so in the order of numbers
-		number, ok := parseSegmentName(name)
-		if !ok {
+	if err := c.findCheckpoint(all); err != nil {
+		return err
+	}
+	for _, number := range numbersOf(all, segmentSuffix) {
+		path := filepath.Join(c.dir, segmentName(number))
+		if c.ckp != nil && number <= c.ckp.number {
+			c.stale = append(c.stale, path)
 			continue
 		}
-		path := filepath.Join(c.dir, name)
-		h, err := c.readHeader(path, number)
-		if foreign := (*NotLogError)(nil); errors.As(err, &foreign) && (c.closed || len(c.segments) > 0) {
+		h, file, size, err := c.readHeader(path, number)
+		if foreign := (*NotLogError)(nil); errors.As(err, &foreign) && (c.closed || c.ckp != nil || len(c.segments) > 0) {
 			// What stands beside it says that this is a log, and it needs this file.
 			return &CorruptError{File: path, Why: "by its first bytes it is no segment, but other files of this log are here: it was overwritten"}
 		}
 		if err != nil {
 			return err
 		}
-		if len(c.segments) == 0 && !c.closed {
+		c.total += size
+		c.moved = file != h.file
+		if len(c.segments) == 0 && !c.closed && c.ckp == nil {
 			c.log = h.log
 		}
 		if h.log != c.log {
@@ -127,33 +160,89 @@ func (c *contents) readHeaders() error {
 			}
 			c.segments[n-1].end = h.start
 		}
-		c.segments = append(c.segments, segment{segmentHeader: h, path: path, end: 1<<64 - 1})
+		c.segments = append(c.segments, segment{segmentHeader: h, path: path, end: 1<<64 - 1, cut: size != h.size})
 	}
+	return c.fits()
+}
+
+// findCheckpoint finds the checkpoint that counts.
+func (c *contents) findCheckpoint(all []string) error {
+	for _, number := range numbersOf(all, checkpointSuffix) {
+		path := filepath.Join(c.dir, checkpointName(number))
+		if c.ckp != nil {
+			c.stale = append(c.stale, c.ckp.path)
+		}
+		c.ckp = &checkpointFile{path: path, checkpointHeader: checkpointHeader{number: number}}
+	}
+	if c.ckp == nil {
+		return nil
+	}
+	ckp, err := openCheckpoint(c.fs, c.ckp.path, c.ckp.number)
+	if err != nil {
+		return err
+	}
+	if c.closed && ckp.log != c.log {
+		return &CorruptError{File: ckp.path, Why: fmt.Sprintf("it belongs to log %v, the files before it to log %v", ckp.log, c.log)}
+	}
+	c.ckp, c.log, c.total = ckp, ckp.log, ckp.size
+	return nil
+}
+
+// fits checks that nothing is missing between the checkpoint and the end.
+func (c *contents) fits() error {
 	if len(c.segments) == 0 {
-		if c.closed {
+		switch {
+		case c.ckp != nil:
+			return &CorruptError{File: c.dir, Why: "there is a checkpoint, but the segments behind it are missing"}
+		case c.closed:
 			return &CorruptError{File: c.dir, Why: "the log was closed cleanly, but all its segments are missing"}
 		}
 		return nil
 	}
-	if first := &c.segments[0]; first.start > c.last().begin {
+	for i := range c.segments {
+		if s := &c.segments[i]; s.begin > c.begin() {
+			return &CorruptError{File: s.path, Why: fmt.Sprintf(
+				"when it was made there was a checkpoint up to position %d: that, or a later one, is missing", s.begin)}
+		}
+	}
+	if first := &c.segments[0]; first.start != c.begin() {
 		return &CorruptError{File: first.path, Why: fmt.Sprintf(
-			"the log begins at position %d, this first segment at %d: one before it is missing", c.last().begin, first.start)}
+			"the log goes on at position %d, this first segment begins at %d: one before it is missing", c.begin(), first.start)}
 	}
 	return nil
 }
 
-func (c *contents) readHeader(path string, number uint32) (segmentHeader, error) {
+// readHeader reads a segment's header, and which file it is in.
+func (c *contents) readHeader(path string, number uint32) (h segmentHeader, file vfs.Identity, size int64, err error) {
 	f, err := c.fs.Open(path)
 	if err != nil {
-		return segmentHeader{}, fmt.Errorf("wal: %w", err)
+		return h, file, 0, fmt.Errorf("wal: %w", err)
 	}
 	defer f.Close()
 	b := make([]byte, segmentHeaderSize)
 	n, err := f.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return segmentHeader{}, fmt.Errorf("wal: %w", err)
+	if err == nil || errors.Is(err, io.EOF) {
+		file, err = f.Identity()
 	}
-	return parseSegmentHeader(b[:n], path, number)
+	if err == nil {
+		size, err = f.Size()
+	}
+	if err != nil {
+		return h, file, 0, fmt.Errorf("wal: %w", err)
+	}
+	h, err = parseSegmentHeader(b[:n], path, number)
+	return h, file, size, err
+}
+
+// numbersOf returns the numbers of the names with a suffix, ascending.
+func numbersOf(all []string, suffix string) (numbers []uint32) {
+	for _, name := range all {
+		if number, ok := parseName(name, suffix); ok {
+			numbers = append(numbers, number)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
 }
 
 // readSegment checks segment i and finds its end if it is the newest.
@@ -170,9 +259,10 @@ func (c *contents) readSegment(i int) error {
 		c.batches++
 		c.records += int(h.records)
 		c.synced = max(c.synced, h.synced)
-		return decodePayload(payload, h.records, func(txlog.Record) error { return nil })
+		return decodePayload(payload, h.records, decodeRecord, func(txlog.Record) error { return nil })
 	})
 	c.end = at
+	c.advance(int64(len(data)))
 	if err != nil {
 		return err
 	}
@@ -195,18 +285,27 @@ func (c *contents) readSegment(i int) error {
 	return nil
 }
 
-// lookBehind reads what the good batches behind the first bad one say.
+// lookBehind reads what the good batches behind the first bad one say, and
+// measures what of this segment stands there. The rest is zeros, or what the file
+// held in an earlier life.
 func (c *contents) lookBehind(s *segment, data []byte, end uint64) {
 	from := s.offset(end)
 	if from >= int64(len(data)) {
 		return
 	}
-	rest := bytes.TrimRight(data[from:], "\x00")
-	c.tail = int64(len(rest))
-	for off := 0; off < len(rest); off += 8 {
-		h, _, ok := parseBatch(data[from+int64(off):], place{c.log, s.number, end + uint64(off)})
-		if ok {
+	rest := data[from:]
+	for off := 0; off+batchHeaderSize <= len(rest); off += 8 {
+		if string(rest[off:off+len(batchMagic)]) != batchMagic {
+			continue
+		}
+		at := place{c.log, s.number, end + uint64(off)}
+		h, _, good := parseBatch(rest[off:], at)
+		switch {
+		case good:
 			c.synced = max(c.synced, h.synced)
+			c.tail = int64(off + h.size())
+		case placeOf(rest[off:]) == at:
+			c.tail = max(c.tail, int64(off+batchHeaderSize))
 		}
 	}
 }
@@ -246,34 +345,44 @@ func (s *segment) walk(data []byte, log protocol.LogID, fn func(batchHeader, []b
 
 // replay calls fn for each entry up to the end that was found by readContents.
 func (c *contents) replay(fn func(txlog.Entry) error) error {
+	if c.ckp != nil {
+		if err := c.ckp.each(c.fs, fn); err != nil {
+			return err
+		}
+	}
 	for i := range c.segments {
 		s := c.segments[i]
 		s.end = min(s.end, c.end)
 		if s.start >= s.end {
 			continue
 		}
-		data, err := readFile(c.fs, s.path)
-		if err != nil {
+		if err := s.replay(c.fs, c.log, fn); err != nil {
 			return err
 		}
-		var stop error
-		at, err := s.walk(data, c.log, func(h batchHeader, payload []byte) error {
-			e := txlog.Entry{Position: h.place.position, Time: time.Unix(0, h.time)}
-			return decodePayload(payload, h.records, func(r txlog.Record) error {
-				e.Record = r
-				stop = fn(e)
-				return stop
-			})
-		})
-		if stop != nil {
+	}
+	return nil
+}
+
+// replay calls fn for each entry of a segment, whose end is known.
+func (s *segment) replay(fsys vfs.FS, log protocol.LogID, fn func(txlog.Entry) error) error {
+	data, err := readFile(fsys, s.path)
+	if err != nil {
+		return err
+	}
+	var stop error
+	at, err := s.walk(data, log, func(h batchHeader, payload []byte) error {
+		e := txlog.Entry{Position: h.place.position, Time: time.Unix(0, h.time)}
+		return decodePayload(payload, h.records, decodeRecord, func(r txlog.Record) error {
+			e.Record = r
+			stop = fn(e)
 			return stop
-		}
-		if err != nil {
-			return err
-		}
-		if at != s.end {
-			return s.damaged(at, "this was good a moment ago: the file was changed, or the disk reads wrongly")
-		}
+		})
+	})
+	if stop != nil || err != nil {
+		return cmp.Or(stop, err)
+	}
+	if at != s.end {
+		return s.damaged(at, "this was good a moment ago: the file was changed, or the disk reads wrongly")
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
@@ -25,18 +26,24 @@ type Report struct {
 	Synced   uint64 // position up to which the log is durable for certain
 	Tail     int64  // bytes behind End that the next Open would cut
 	Clean    bool   // closed cleanly, and not used since
+	Copied   bool   // the newest segment is a copy: the next Open begins a hold
+
+	Checkpoint     int64     // size of the checkpoint, or 0
+	CheckpointTime time.Time // when it was made
+	Bytes          int64     // size of all files that the log is read from
 }
 
 // OpenReadOnly reads and checks the log in dir. A log that is damaged can be
 // opened, to see what of it is good: [Reader.Verify] tells. The error is a
 // [*NoLogError], or what kept the files from being read.
 func OpenReadOnly(dir string, o *Options) (*Reader, error) {
-	fsys := o.withDefaults().FS
+	opts := o.withDefaults()
+	fsys, progress := opts.FS, opts.Progress
 	r := &Reader{}
 	// What looks like damage may be a file that was written or replaced while it
 	// was read. Then a second look sees something else.
 	for again := true; again; {
-		found, err := readContents(fsys, dir)
+		found, err := readContents(fsys, dir, progress)
 		again = err != nil && (r.damage == nil || err.Error() != r.damage.Error())
 		r.found, r.damage = found, err
 	}
@@ -64,7 +71,7 @@ func (r *Reader) ID() protocol.LogID { return r.found.log }
 // Verify reports what is good, with the error that Open would return.
 func (r *Reader) Verify() (Report, error) {
 	c := r.found
-	return Report{
+	report := Report{
 		Segments: len(c.segments),
 		Batches:  c.batches,
 		Records:  c.records,
@@ -72,7 +79,13 @@ func (r *Reader) Verify() (Report, error) {
 		Synced:   min(c.synced, c.end),
 		Tail:     c.tail,
 		Clean:    c.clean,
-	}, r.damage
+		Copied:   c.moved,
+		Bytes:    c.total,
+	}
+	if c.ckp != nil {
+		report.Checkpoint, report.CheckpointTime = c.ckp.size, time.Unix(0, c.ckp.time)
+	}
+	return report, r.damage
 }
 
 // Replay calls fn for each good record up to the end or to the damage, oldest

@@ -1,9 +1,7 @@
 package wal
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/dtc-project/dtc/internal/vfs"
@@ -11,54 +9,63 @@ import (
 
 // createSegment makes a segment with a header and the batches it is born with,
 // all durable when it returns. Until the rename nothing has changed; from then on
-// the segment is complete.
-func createSegment(fsys vfs.FS, dir string, h *segmentHeader, batches []byte) (vfs.File, error) {
-	content := append(h.append(make([]byte, 0, segmentHeaderSize+len(batches))), batches...)
-	tmp := filepath.Join(dir, fmt.Sprintf("%08d.tmp", h.number))
-	f, err := createWith(fsys, tmp, content, h.size)
+// the segment is complete. The file is that of the given path, which holds
+// nothing of value and has the size that the header says; or a new one if the
+// path is empty.
+func createSegment(fsys vfs.FS, n *names, h *segmentHeader, batches []byte, free string) (vfs.File, error) {
+	tmp := filepath.Join(n.dir, numbered(h.number, temporarySuffix))
+	f, err := roomFor(fsys, tmp, h.size, free)
 	if err != nil {
 		return nil, err
 	}
-	err = fsys.Rename(tmp, filepath.Join(dir, segmentName(h.number)))
-	if err == nil {
-		err = fsys.SyncDir(dir)
-	}
+	err = func() (err error) {
+		if h.file, err = f.Identity(); err != nil {
+			return err
+		}
+		content := append(h.append(make([]byte, 0, segmentHeaderSize+len(batches))), batches...)
+		if err := writeAll(f, content, 0); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		return n.publish(tmp, filepath.Join(n.dir, segmentName(h.number)))
+	}()
 	if err != nil {
 		_ = f.Close()
+		_ = fsys.Remove(tmp) // if this fails too, the next Open does it
 		return nil, err
 	}
 	return f, nil
 }
 
-// createWith makes a durable file with the content, preallocated to size if that
-// is not zero. Its name is durable with the next SyncDir.
-func createWith(fsys vfs.FS, path string, content []byte, size int64) (vfs.File, error) {
+// roomFor returns the file at path, which has the room of size bytes.
+func roomFor(fsys vfs.FS, path string, size int64, free string) (vfs.File, error) {
+	if free == "" {
+		return preallocate(fsys, path, size)
+	}
+	if err := fsys.Rename(free, path); err != nil {
+		return nil, err
+	}
+	return fsys.OpenWrite(path)
+}
+
+// preallocate makes a new file with the room of size bytes.
+func preallocate(fsys vfs.FS, path string, size int64) (vfs.File, error) {
 	// A remainder of an earlier attempt is not used: its sync may have failed.
-	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := remove(fsys, path); err != nil {
 		return nil, err
 	}
 	f, err := fsys.Create(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := fill(f, content, size); err != nil {
+	if err := f.Preallocate(size); err != nil {
 		_ = f.Close()
 		_ = fsys.Remove(path) // if this fails too, the next Open does it
 		return nil, err
 	}
 	return f, nil
-}
-
-func fill(f vfs.File, content []byte, size int64) error {
-	if size > 0 {
-		if err := f.Preallocate(size); err != nil {
-			return err
-		}
-	}
-	if err := writeAll(f, content, 0); err != nil {
-		return err
-	}
-	return f.Sync()
 }
 
 // writeAll treats a short write without an error as the failure that it is.

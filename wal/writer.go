@@ -16,55 +16,53 @@ import (
 // one.
 func (l *Log) write() {
 	defer close(l.done)
-	var group, written []*batch
 	for {
 		l.mu.Lock()
-		l.recycle(written)
+		l.recycle()
 		for len(l.queue) == 0 && !l.closing {
 			l.work.Wait()
 		}
-		group, l.queue = l.queue, written[:0]
+		l.group, l.queue = l.queue, l.group
+		group := l.group
 		l.mu.Unlock()
 		if len(group) == 0 {
 			break
 		}
-		l.writeGroup(group)
+		if told, err := l.writeGroup(group); err != nil {
+			l.fail(err, told)
+		}
 		// Those who were just woken go first: they are about to come again, and
 		// now they all share the next sync instead of every other one.
 		runtime.Gosched()
-		written = group
 	}
+	<-l.keeper.done
 	l.closeErr = l.finish()
 }
 
 // writeGroup writes the batches in order and tells everybody who waits for one
-// what became of it.
-func (l *Log) writeGroup(group []*batch) {
+// what became of it. With an error it returns how many batches were handed to the
+// disk, perhaps in part.
+func (l *Log) writeGroup(group []*batch) (touched int, err error) {
 	told := 0
 	for i, b := range group {
 		size := int64(padded(len(b.buf)))
 		if l.head.offset(l.written)+size > l.head.size {
 			if err := l.sync(group[told:i]); err != nil {
-				l.fail(err, group[told:i], group[i:])
-				return
+				return i, err
 			}
 			told = i
 			if err := l.rotate(size); err != nil {
-				l.fail(fmt.Errorf("make a new segment: %w", err), nil, group[i:])
-				return
+				return i, fmt.Errorf("make a new segment: %w", err)
 			}
 		}
 		if err := l.writeBatch(b); err != nil {
-			l.fail(err, group[told:i+1], group[i+1:])
-			return
+			return i + 1, err
 		}
 	}
 	if !awaited(group[told:]) {
-		return
+		return 0, nil
 	}
-	if err := l.sync(group[told:]); err != nil {
-		l.fail(err, group[told:], nil)
-	}
+	return len(group), l.sync(group[told:])
 }
 
 func (l *Log) writeBatch(b *batch) error {
@@ -92,7 +90,9 @@ func (l *Log) sync(batches []*batch) error {
 	if awaited(batches) {
 		l.stats.forced.Add(1)
 	}
+	l.mu.Lock()
 	tell(batches, nil)
+	l.mu.Unlock()
 	return nil
 }
 
@@ -100,36 +100,70 @@ func (l *Log) sync(batches []*batch) error {
 // synced: the new header says so.
 func (l *Log) rotate(size int64) error {
 	h := segmentHeader{
-		log: l.id, number: l.head.number + 1, begin: l.head.begin,
+		log: l.id, number: l.head.number + 1, begin: l.begin.Load(),
 		start: l.written, synced: l.synced, time: time.Now().UnixNano(),
 		size: max(l.segmentSize, segmentHeaderSize+size),
 	}
-	f, err := createSegment(l.fs, l.dir, &h, nil)
+	free := ""
+	if h.size == l.segmentSize {
+		free = l.store.take()
+	}
+	f, err := createSegment(l.disk, &l.names, &h, nil, free)
 	if err != nil {
 		return err
 	}
-	old := l.file
+	full, file := l.head, l.file
 	l.head, l.file = h, f
-	return old.Close()
+	if err := file.Close(); err != nil {
+		return err
+	}
+	l.keeper.filled(segment{segmentHeader: full, path: filepath.Join(l.dir, segmentName(full.number)), end: l.written})
+	return nil
 }
 
-// fail ends the log's writing life. Nobody knows about the doubtful batches until
-// the next opening; the untouched ones, and those still in the queue, were never
-// handed to the disk.
-func (l *Log) fail(cause error, doubtful, untouched []*batch) {
+// fail ends the log's writing life. Nobody knows about the batches that were
+// touched until the next opening; the others in the writer's hands, and those
+// still in the queue, were never handed to the disk.
+func (l *Log) fail(cause error, touched int) {
 	l.mu.Lock()
-	l.err = cause
-	queued := l.queue
-	l.queue = nil
-	l.mu.Unlock()
-	close(l.failed)
+	defer l.mu.Unlock()
+	l.failLocked(cause, touched)
+}
 
-	_ = l.file.Close() // its error could not make things worse
-	l.file = nil
-	tell(doubtful, fmt.Errorf("%w: %w", txlog.ErrUnknown, cause))
+func (l *Log) failLocked(cause error, touched int) {
+	if l.broken {
+		return
+	}
+	l.broken = true
+	l.err = cause
+	tell(l.group[:touched], fmt.Errorf("%w: %w", txlog.ErrUnknown, cause))
 	refused := fmt.Errorf("%w: the log has failed: %w", txlog.ErrRefused, cause)
-	tell(untouched, refused)
-	tell(queued, refused)
+	tell(l.group[touched:], refused)
+	tell(l.queue, refused)
+	l.queue = nil
+	close(l.failed)
+}
+
+// failUnknown is fail from outside the writer, which may be anywhere in its group,
+// and touches nothing more.
+func (l *Log) failUnknown(cause error) {
+	l.disk.w.over.Store(true)
+	l.keeper.fs.w.over.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failLocked(cause, len(l.group))
+}
+
+// stalled ends the log because a call did not return.
+func (l *Log) stalled(cause error) {
+	l.failUnknown(cause)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.stuck:
+	default:
+		close(l.stuck)
+	}
 }
 
 func awaited(batches []*batch) bool {
@@ -141,9 +175,13 @@ func awaited(batches []*batch) bool {
 	return false
 }
 
+// tell says once what became of the batches. The caller holds the log's mutex.
 func tell(batches []*batch, err error) {
 	for _, b := range batches {
-		b.err = err
+		if b.told {
+			continue
+		}
+		b.told, b.err = true, err
 		if b.durable != nil {
 			close(b.durable)
 		}
@@ -152,21 +190,23 @@ func tell(batches []*batch, err error) {
 
 // recycle keeps the buffers of written batches for new ones. Whoever waited for
 // a batch may still read its error. The caller holds the mutex.
-func (l *Log) recycle(batches []*batch) {
-	for i, b := range batches {
+func (l *Log) recycle() {
+	for i, b := range l.group {
 		if cap(b.buf) <= 2*maxBatchSize && len(l.spare) < 4 {
 			l.spare = append(l.spare, b.buf[:batchHeaderSize])
 		}
-		b.buf, batches[i] = nil, nil
+		b.buf, l.group[i] = nil, nil
 	}
+	l.group = l.group[:0]
 }
 
 // finish ends the log in order: everything durable, then the mark that says so.
 // It returns what Close returns.
 func (l *Log) finish() error {
-	var err error
-	if l.file == nil {
-		err = fmt.Errorf("wal: closed after a failure: %w", l.Err())
+	err := l.Err()
+	if err != nil {
+		_ = l.file.Close() // its error could not make things worse
+		err = fmt.Errorf("wal: closed after a failure: %w", err)
 	} else if err = l.markClean(); err != nil {
 		err = fmt.Errorf("wal: close: %w", err)
 	}
@@ -178,24 +218,50 @@ func (l *Log) markClean() error {
 	if err = errors.Join(err, l.file.Close()); err != nil {
 		return err
 	}
-	tmp := filepath.Join(l.dir, cleanName+".tmp")
-	f, err := createWith(l.fs, tmp, appendClean(nil, l.id, l.written), 0)
+	err = l.writeClean()
+	if err != nil && l.store.room() != nil {
+		// The disk is full. What is in store is room for the mark.
+		if path := l.store.take(); path != "" {
+			if err := l.disk.Remove(path); err != nil {
+				return err
+			}
+			err = l.writeClean()
+		}
+	}
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := l.fs.Rename(tmp, filepath.Join(l.dir, cleanName)); err != nil {
-		return err
-	}
-	if err := l.fs.SyncDir(l.dir); err != nil {
-		return err
+	if l.store.room() == nil { // else the next Open may need them
+		for path := l.store.take(); path != ""; path = l.store.take() {
+			if err := l.disk.Remove(path); err != nil {
+				return err
+			}
+		}
 	}
 	// The rest of the file is room that nobody needs now. Only the mark allows
 	// the file to be shorter than it was made.
 	path := filepath.Join(l.dir, segmentName(l.head.number))
-	return l.fs.Truncate(path, l.head.offset(l.written))
+	return l.disk.Truncate(path, l.head.offset(l.written))
+}
+
+// writeClean writes the mark.
+func (l *Log) writeClean() error {
+	tmp := filepath.Join(l.dir, cleanName+temporarySuffix)
+	if err := remove(l.disk, tmp); err != nil {
+		return err
+	}
+	f, err := l.disk.Create(tmp)
+	if err != nil {
+		return err
+	}
+	err = writeAll(f, appendClean(nil, l.id, l.written), 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return l.names.publish(tmp, filepath.Join(l.dir, cleanName))
 }
 
 // appendFramed appends a record with its length.

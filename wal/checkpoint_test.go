@@ -1,0 +1,241 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/dtc-project/dtc/internal/vfs"
+	"github.com/dtc-project/dtc/txlog"
+	"github.com/dtc-project/dtc/wal"
+)
+
+const limit = 40 // of outcomes, in these tests
+
+// keeping returns options of a log that makes a checkpoint whenever it can.
+func keeping(fs vfs.FS) *wal.Options {
+	return &wal.Options{SegmentSize: 4096, FS: fs, CheckpointAfter: 1, OutcomeLimit: limit}
+}
+
+// teller writes a story into logs, and knows what every prefix of it means.
+type teller struct {
+	story
+	meaning *meaning
+	all     []txlog.Record // that were added
+	states  []string       // by the number of records
+	acked   int
+}
+
+func newTeller(seed int64) *teller {
+	t := &teller{story: story{rng: rand.New(rand.NewSource(seed))}, meaning: newMeaning(limit)}
+	t.states = []string{t.meaning.String()}
+	return t
+}
+
+func (t *teller) tell(l *wal.Log, r txlog.Record, force bool) error {
+	if err := t.meaning.add(r); err != nil {
+		return err
+	}
+	t.all = append(t.all, r)
+	t.states = append(t.states, t.meaning.String())
+	if !force {
+		return l.Append(r)
+	}
+	if err := l.Force(r); err != nil {
+		return err
+	}
+	t.acked = len(t.all)
+	return nil
+}
+
+// check opens the log on fs, and checks that it means what a prefix of the story
+// means, with all that was acknowledged. It returns the log.
+func (t *teller) check(fs *vfs.Mem) (*wal.Log, int, error) {
+	l, err := wal.Open(dir, keeping(fs))
+	if err != nil {
+		return nil, 0, err
+	}
+	m, err := meaningOf(l, limit)
+	if err != nil {
+		return nil, 0, errors.Join(err, l.Close())
+	}
+	got := m.String()
+	for n := len(t.states) - 1; n >= t.acked; n-- {
+		if t.states[n] == got {
+			return l, n, nil
+		}
+	}
+	return nil, 0, errors.Join(l.Close(), fmt.Errorf("the log means no prefix of %d records that has the first %d: it means\n%s\nall of them mean\n%s",
+		len(t.all), t.acked, got, t.states[len(t.all)]))
+}
+
+// rewind makes the first n records all there is: what was lost never happened.
+func (t *teller) rewind(n int) error {
+	all := t.all[:n]
+	t.all, t.states, t.meaning = nil, t.states[:1], newMeaning(limit)
+	t.open, t.seq, t.through, t.incarnation, t.acked = nil, 0, 0, 0, n
+	for _, r := range all {
+		if err := t.meaning.add(r); err != nil {
+			return err
+		}
+		t.all = append(t.all, r)
+		t.states = append(t.states, t.meaning.String())
+		t.relive(r)
+	}
+	return nil
+}
+
+// relive brings the story to where it was behind a record.
+func (s *story) relive(r txlog.Record) {
+	find := func(ref txlog.Ref) int {
+		for i, t := range s.open {
+			if t.ref == ref {
+				return i
+			}
+		}
+		panic("a record of a transaction that is not open")
+	}
+	switch r := r.(type) {
+	case *txlog.Incarnation:
+		s.incarnation, s.seq, s.through = r.Incarnation.Number, 0, r.Through
+	case *txlog.Block:
+		s.through = r.Through
+	case *txlog.Prepare:
+		s.seq = r.Ref.Seq
+		s.open = append(s.open, &storyTx{ref: r.Ref, branches: len(r.Branches)})
+	case *txlog.Commit:
+		s.open[find(r.Ref)].decided = 1
+	case *txlog.Abort:
+		s.open[find(r.Ref)].decided = 2
+	case *txlog.End:
+		i := find(r.Ref)
+		s.open = append(s.open[:i:i], s.open[i+1:]...)
+	}
+}
+
+type checkpointTally struct{ images, checkpoints, recycled, lost, withCheckpoint int }
+
+// TestCheckpointsMeanTheSame tells random stories over several openings, each ended
+// in its own way, with a checkpoint behind every full segment: whatever was crashed,
+// the log means a prefix of the story.
+func TestCheckpointsMeanTheSame(t *testing.T) {
+	seeds := int64(30)
+	if n, err := strconv.ParseInt(os.Getenv("DTC_SOAK_SEEDS"), 10, 64); err == nil && n > 0 {
+		seeds = n / 20
+	}
+	if testing.Short() {
+		seeds = 10
+	}
+	var c checkpointTally
+	for seed := range seeds {
+		if err := c.run(newTeller(seed)); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	t.Logf("%+v", c)
+	if c.images < int(seeds)*3 || c.checkpoints < int(seeds) || c.recycled == 0 || c.lost == 0 || c.withCheckpoint < int(seeds) {
+		t.Errorf("too little happened: %+v", c)
+	}
+}
+
+func (c *checkpointTally) run(t *teller) error {
+	fs := vfs.NewMem()
+	for range 4 {
+		l, n, err := t.check(fs)
+		if err != nil {
+			return err
+		}
+		if n < len(t.all) {
+			c.lost++
+		}
+		if err := t.rewind(n); err != nil {
+			return err
+		}
+		fs.SetHook(func(op, path string) error {
+			if op == "after rename" && strings.HasSuffix(path, ".free") {
+				c.recycled++
+			}
+			return nil
+		})
+		if err := t.tell(l, t.opening(), true); err != nil {
+			return err
+		}
+		for range t.rng.Intn(400) {
+			if err := t.tell(l, t.next(), t.rng.Intn(3) == 0); err != nil {
+				return err
+			}
+			if t.rng.Intn(40) == 0 {
+				if err := c.image(t, fs.Crash(t.rng)); err != nil {
+					return err
+				}
+			}
+		}
+		next := fs.Kill()
+		switch t.rng.Intn(4) {
+		case 0:
+		case 1:
+			if err := l.Close(); err != nil {
+				return err
+			}
+			next, t.acked = fs.Crash(t.rng), len(t.all)
+		default:
+			next = fs.Crash(t.rng)
+		}
+		c.checkpoints += l.Checkpoints().Made
+		if s := l.Checkpoints(); s.Failed > 0 {
+			return errors.New(s.Error)
+		}
+		if err := l.Close(); err != nil { // ends the goroutines; next is apart
+			return err
+		}
+		fs = next
+	}
+	return nil
+}
+
+// image opens a state of the disk, crashes that opening as well, and opens again.
+func (c *checkpointTally) image(t *teller, fs *vfs.Mem) error {
+	c.images++
+	for _, path := range fs.Files() {
+		if strings.HasSuffix(path, ".ckp") {
+			c.withCheckpoint++
+			break
+		}
+	}
+	var during *vfs.Mem
+	k := 1 + t.rng.Intn(60)
+	fs.SetHook(func(string, string) error {
+		if k--; k == 0 {
+			during = fs.Crash(t.rng)
+		}
+		return nil
+	})
+	l, n, err := t.check(fs)
+	if err != nil {
+		return err
+	}
+	if err := l.Close(); err != nil {
+		return err
+	}
+	fs.SetHook(nil)
+	for _, again := range []*vfs.Mem{fs.Crash(t.rng), during} {
+		if again == nil {
+			continue
+		}
+		l, m, err := t.check(again)
+		if err != nil {
+			return fmt.Errorf("second opening: %w", err)
+		}
+		if m > n || again != during && m != n {
+			return fmt.Errorf("second opening: %d records, the first one found %d", m, n)
+		}
+		if err := l.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package wal
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/dtc-project/dtc/internal/vfs"
+	"github.com/dtc-project/dtc/txlog"
+)
+
+// reserves is how many files are kept in store for segments to come. They are the
+// room in which what was begun can finish when the disk is full: a decision and an
+// end take less than a hundred bytes for a transaction with a few branches.
+const reserves = 2
+
+// maxFree bounds the store: more is kept of what checkpoints free, because a file
+// that was written before is synced faster than a new one.
+const maxFree = 4
+
+// store is the files in store. It is filled by the keeper and emptied by the
+// writer.
+type store struct {
+	mu    sync.Mutex
+	paths []string
+	next  uint32 // a number for a name
+	short error  // why it could not be filled, or nil
+}
+
+// take returns a file of the usual size, or "" if there is none.
+func (s *store) take() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.paths)
+	if n == 0 {
+		return ""
+	}
+	path := s.paths[n-1]
+	s.paths = s.paths[:n-1]
+	return path
+}
+
+func (s *store) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.paths)
+}
+
+// name returns a path for one more file.
+func (s *store) name(dir string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next++
+	return filepath.Join(dir, numbered(s.next, freeSuffix))
+}
+
+// add puts files in store. Their names must be durable: until then a power loss
+// may give a file its old name back.
+func (s *store) add(paths ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.paths = append(s.paths, paths...)
+	if len(s.paths) >= reserves {
+		s.short = nil
+	}
+}
+
+func (s *store) setShort(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.short = err
+}
+
+func (s *store) room() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.short == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: make room on its disk: %w", txlog.ErrNoRoom, s.short)
+}
+
+// stock fills the store up to the reserve, and remembers if it could not.
+func (l *Log) stock(fsys vfs.FS) {
+	for l.store.len() < reserves {
+		path := l.store.name(l.dir)
+		f, err := preallocate(fsys, path, l.segmentSize)
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			l.store.setShort(err)
+			return
+		}
+		// Its name need not be durable: what is lost is a file without meaning.
+		l.store.add(path)
+	}
+}
+
+// Room implements [txlog.Roomer]: it returns an error while the disk has no room
+// for the reserve.
+func (l *Log) Room() error { return l.store.room() }
