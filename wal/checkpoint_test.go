@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
 	"github.com/dtc-project/dtc/wal"
@@ -21,27 +23,19 @@ func keeping(fs vfs.FS) *wal.Options {
 	return &wal.Options{SegmentSize: 4096, FS: fs, CheckpointAfter: 1, OutcomeLimit: limit}
 }
 
-// teller writes a story into logs, and knows what every prefix of it means.
+// teller writes a story into logs.
 type teller struct {
 	story
-	meaning *meaning
-	all     []txlog.Record // that were added
-	states  []string       // by the number of records
-	acked   int
+	all   []txlog.Record // that were added
+	acked int            // so many of them are durable
 }
 
 func newTeller(seed int64) *teller {
-	t := &teller{story: story{rng: rand.New(rand.NewSource(seed))}, meaning: newMeaning(limit)}
-	t.states = []string{t.meaning.String()}
-	return t
+	return &teller{story: story{rng: rand.New(rand.NewSource(seed))}}
 }
 
 func (t *teller) tell(l *wal.Log, r txlog.Record, force bool) error {
-	if err := t.meaning.add(r); err != nil {
-		return err
-	}
 	t.all = append(t.all, r)
-	t.states = append(t.states, t.meaning.String())
 	if !force {
 		return l.Append(r)
 	}
@@ -63,30 +57,32 @@ func (t *teller) check(fs *vfs.Mem) (*wal.Log, int, error) {
 	if err != nil {
 		return nil, 0, errors.Join(err, l.Close())
 	}
-	got := m.String()
-	for n := len(t.states) - 1; n >= t.acked; n-- {
-		if t.states[n] == got {
-			return l, n, nil
+	got, all := m.String(), newMeaning(limit)
+	found := -1
+	for n := range len(t.all) + 1 {
+		if n > 0 {
+			if err := all.add(t.all[n-1]); err != nil {
+				return nil, 0, errors.Join(err, l.Close())
+			}
+		}
+		if n >= t.acked && all.String() == got {
+			found = n
 		}
 	}
-	return nil, 0, errors.Join(l.Close(), fmt.Errorf("the log means no prefix of %d records that has the first %d: it means\n%s\nall of them mean\n%s",
-		len(t.all), t.acked, got, t.states[len(t.all)]))
+	if found < 0 {
+		return nil, 0, errors.Join(l.Close(), fmt.Errorf("the log means no prefix of %d records that has the first %d: it means\n%s\nall of them mean\n%s",
+			len(t.all), t.acked, got, all))
+	}
+	return l, found, nil
 }
 
 // rewind makes the first n records all there is: what was lost never happened.
-func (t *teller) rewind(n int) error {
-	all := t.all[:n]
-	t.all, t.states, t.meaning = nil, t.states[:1], newMeaning(limit)
-	t.open, t.seq, t.through, t.incarnation, t.acked = nil, 0, 0, 0, n
-	for _, r := range all {
-		if err := t.meaning.add(r); err != nil {
-			return err
-		}
-		t.all = append(t.all, r)
-		t.states = append(t.states, t.meaning.String())
+func (t *teller) rewind(n int) {
+	t.all, t.acked = t.all[:n:n], n
+	t.open, t.seq, t.through, t.incarnation = nil, 0, 0, 0
+	for _, r := range t.all {
 		t.relive(r)
 	}
-	return nil
 }
 
 // relive brings the story to where it was behind a record.
@@ -108,12 +104,12 @@ func (s *story) relive(r txlog.Record) {
 		s.seq = r.Ref.Seq
 		s.open = append(s.open, &storyTx{ref: r.Ref, branches: len(r.Branches)})
 	case *txlog.Commit:
-		s.open[find(r.Ref)].decided = 1
+		s.open[find(r.Ref)].decided = protocol.Committed
 	case *txlog.Abort:
-		s.open[find(r.Ref)].decided = 2
+		s.open[find(r.Ref)].decided = protocol.RolledBack
 	case *txlog.End:
 		i := find(r.Ref)
-		s.open = append(s.open[:i:i], s.open[i+1:]...)
+		s.open = slices.Delete(s.open, i, i+1)
 	}
 }
 
@@ -152,9 +148,7 @@ func (c *checkpointTally) run(t *teller) error {
 		if n < len(t.all) {
 			c.lost++
 		}
-		if err := t.rewind(n); err != nil {
-			return err
-		}
+		t.rewind(n)
 		fs.SetHook(func(op, path string) error {
 			if op == "after rename" && strings.HasSuffix(path, ".free") {
 				c.recycled++

@@ -27,12 +27,13 @@ type store struct {
 	short error  // why it could not be filled, or nil
 }
 
-// take returns a file of the usual size, or "" if there is none.
-func (s *store) take() string {
+// take takes a file of the usual size out of the store, if more than so many are in
+// it; else it returns "".
+func (s *store) take(leave int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.paths)
-	if n == 0 {
+	if n <= leave {
 		return ""
 	}
 	path := s.paths[n-1]
@@ -95,6 +96,25 @@ func (l *Log) stock(fsys vfs.FS) {
 		// Its name need not be durable: what is lost is a file without meaning.
 		l.store.add(path)
 	}
+}
+
+// nextSegment makes the next segment. The last file in store is taken only when no
+// other can be made, so that there is one when it is found out that there is no
+// room.
+func (l *Log) nextSegment(h *segmentHeader) (vfs.File, error) {
+	if h.size != l.segmentSize {
+		return createSegment(l.disk, &l.names, h, nil, "")
+	}
+	free := l.store.take(1)
+	f, err := createSegment(l.disk, &l.names, h, nil, free)
+	if err == nil || free != "" || l.disk.w.over.Load() {
+		return f, err
+	}
+	if free = l.store.take(0); free == "" {
+		return nil, err
+	}
+	l.store.setShort(err)
+	return createSegment(l.disk, &l.names, h, nil, free)
 }
 
 // Room implements [txlog.Roomer]: it returns an error while the disk has no room

@@ -104,11 +104,7 @@ func (l *Log) rotate(size int64) error {
 		start: l.written, synced: l.synced, time: time.Now().UnixNano(),
 		size: max(l.segmentSize, segmentHeaderSize+size),
 	}
-	free := ""
-	if h.size == l.segmentSize {
-		free = l.store.take()
-	}
-	f, err := createSegment(l.disk, &l.names, &h, nil, free)
+	f, err := l.nextSegment(&h)
 	if err != nil {
 		return err
 	}
@@ -221,7 +217,7 @@ func (l *Log) markClean() error {
 	err = l.writeClean()
 	if err != nil && l.store.room() != nil {
 		// The disk is full. What is in store is room for the mark.
-		if path := l.store.take(); path != "" {
+		if path := l.store.take(0); path != "" {
 			if err := l.disk.Remove(path); err != nil {
 				return err
 			}
@@ -232,7 +228,7 @@ func (l *Log) markClean() error {
 		return err
 	}
 	if l.store.room() == nil { // else the next Open may need them
-		for path := l.store.take(); path != ""; path = l.store.take() {
+		for path := l.store.take(0); path != ""; path = l.store.take(0) {
 			if err := l.disk.Remove(path); err != nil {
 				return err
 			}

@@ -164,6 +164,7 @@ func (m *Mem) Remove(path string) error {
 		}
 		delete(m.names, path)
 		m.pending = append(m.pending, change{kind: changeRemove, node: n, from: path})
+		_ = m.take(-int64(len(n.data)))
 		return nil
 	})
 }
@@ -177,6 +178,9 @@ func (m *Mem) Rename(from, to string) error {
 			return pathError("rename", from, fs.ErrNotExist)
 		}
 		delete(m.names, from)
+		if old := m.names[to]; old != nil {
+			_ = m.take(-int64(len(old.data)))
+		}
 		m.names[to] = n
 		m.pending = append(m.pending, change{kind: changeRename, node: n, from: from, to: to})
 		return nil
@@ -190,6 +194,9 @@ func (m *Mem) Truncate(path string, size int64) error {
 		n := m.names[path]
 		if n == nil {
 			return pathError("truncate", path, fs.ErrNotExist)
+		}
+		if err := m.take(size - int64(len(n.data))); err != nil {
+			return pathError("truncate", path, err)
 		}
 		m.apply(change{kind: changeSize, node: n, off: size})
 		return nil

@@ -59,7 +59,8 @@ func (m *Mem) FailWrite(k, keep int, err error) {
 	m.faults.write, m.faults.writeKeep, m.faults.writeErr = k, keep, err
 }
 
-// LimitSpace leaves room for files to grow by bytes in all; then ENOSPC.
+// LimitSpace leaves room for files to grow by bytes in all; then ENOSPC. What is
+// removed or cut gives its room back.
 func (m *Mem) LimitSpace(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -67,7 +68,7 @@ func (m *Mem) LimitSpace(bytes int64) {
 }
 
 func (m *Mem) take(bytes int64) error {
-	if !m.faults.limited || bytes <= 0 {
+	if !m.faults.limited {
 		return nil
 	}
 	if bytes > m.faults.spaceBytes {
