@@ -45,17 +45,17 @@ generate: ## run go generate; fails if that changed a file
 bench: ## print throughput and latency beside what the machine can do at best
 	cd bench && go test -run '^$$' -bench . -benchmem -timeout 1h ./...
 
-# How long the long tests go on. SEEDS is how many histories of a log are run and
-# crashed; HOURS for how long larger worlds are walked and processes killed. The
+# How long the long tests go on. IMAGES is how many states of a crashed disk a log
+# is opened on; HOURS for how long larger worlds are walked and processes killed. The
 # tests read the two from their environment; either may be empty.
-SEEDS ?= 100000
+IMAGES ?= 1000000
 HOURS ?=
 
-soak: export DTC_SOAK_SEEDS = $(SEEDS)
+soak: export DTC_CRASH_IMAGES = $(IMAGES)
 soak: export DTC_SOAK_HOURS = $(HOURS)
-soak: ## crash SEEDS=n histories, kill recovery at every step, walk worlds for HOURS=n
+soak: ## open IMAGES=n crashed disks, kill recovery at every step, walk worlds for HOURS=n
 	@status=0; \
-	go test -count=1 -timeout 0 -v -run 'Kill|TestCrash' . ./wal || status=1; \
+	go test -count=1 -timeout 0 -v -run 'Kill|TestCrash|Checkpoint' . ./wal || status=1; \
 	go test -count=1 -timeout 0 -v ./internal/sim/... || status=1; \
 	(cd test && go test -count=1 -timeout 0 -v ./...) || status=1; \
 	exit $$status

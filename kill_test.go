@@ -248,7 +248,7 @@ func TestKillAtEveryPoint(t *testing.T) {
 
 // stride is 1 in a soak: recovery is then killed at every step.
 func stride() int {
-	if os.Getenv("DTC_SOAK_HOURS") != "" || os.Getenv("DTC_SOAK_SEEDS") != "" {
+	if os.Getenv("DTC_SOAK_HOURS") != "" || os.Getenv("DTC_CRASH_IMAGES") != "" {
 		return 1
 	}
 	return secondStride

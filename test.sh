@@ -129,6 +129,9 @@ IFS=$oldifs
 # may answer them from its cache.
 run kills test -count=1 -v -run 'TestKilledAtRandom' "$@" ./kill
 
+# The log is opened on 50,000 crashed disks, each again after a crash of that opening.
+DTC_CRASH_IMAGES=50000 run images . -count=1 -v -run 'TestCrash$|TestCheckpointsMean' "$@" ./wal
+
 # The explorer takes larger worlds without the race detector, and with the tag
 # canary it must find the bugs that the tag puts into the protocol.
 if [ -d internal/sim ]; then

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -158,9 +159,9 @@ func TestCheckpointThatDoesNotFit(t *testing.T) {
 // TestCheckpointAtEveryStep stops the disk at each step from the first checkpoint
 // on, and looks at many crashes of that state.
 func TestCheckpointAtEveryStep(t *testing.T) {
-	stride := 1
-	if testing.Short() {
-		stride = 10
+	stride := 4
+	if os.Getenv("DTC_CRASH_IMAGES") != "" {
+		stride = 1
 	}
 	var c checkpointTally
 	steps := 0

@@ -143,7 +143,7 @@ func (c *checkpointFile) batches(fsys vfs.FS, fn func(h batchHeader, payload, wh
 		return fmt.Errorf("wal: %w", err)
 	}
 	defer f.Close()
-	in := bufio.NewReaderSize(io.NewSectionReader(f, checkpointHeaderSize, c.size-checkpointHeaderSize), maxBatchSize)
+	in := bufio.NewReaderSize(io.NewSectionReader(f, checkpointHeaderSize, c.size-checkpointHeaderSize), int(min(c.size, maxBatchSize)))
 	at := place{c.log, c.number, 0}
 	var buf []byte
 	var records uint64

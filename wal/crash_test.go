@@ -98,20 +98,27 @@ func (c *tally) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n int
 // TestCrash runs random histories over several openings, each ended by a power
 // loss or by the death of the process at a random step.
 func TestCrash(t *testing.T) {
-	seeds := int64(200)
-	if n, err := strconv.ParseInt(os.Getenv("DTC_SOAK_SEEDS"), 10, 64); err == nil && n > 0 {
-		seeds = n
-	}
-	if testing.Short() {
-		seeds = 20
-	}
+	images := crashImages(t, 19, 4000)
 	var c tally
-	for seed := range seeds {
+	for seed := int64(0); c.images < images; seed++ {
 		if err := c.history(rand.New(rand.NewSource(seed))); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
 	c.check(t)
+}
+
+// crashImages returns how many states of the disk a test is to look at: its share, of
+// 20, of DTC_CRASH_IMAGES, or the usual number.
+func crashImages(t *testing.T, share, usual int) int {
+	t.Helper()
+	if n, err := strconv.Atoi(os.Getenv("DTC_CRASH_IMAGES")); err == nil && n > 0 {
+		return n * share / 20
+	}
+	if testing.Short() {
+		return usual / 10
+	}
+	return usual
 }
 
 func (c *tally) history(rng *rand.Rand) error {
