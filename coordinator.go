@@ -14,6 +14,7 @@ import (
 
 	"github.com/dtc-project/dtc/internal/brief"
 	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/internal/refs"
 	"github.com/dtc-project/dtc/txlog"
 	"github.com/dtc-project/dtc/wal"
 )
@@ -23,6 +24,7 @@ import (
 type Coordinator struct {
 	cfg    Config
 	log    txlog.Log
+	roomer txlog.Roomer    // the log, if it can run out of room
 	ctx    context.Context // ends when phase two must stop, at Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of the coordinator
@@ -50,9 +52,9 @@ type Coordinator struct {
 	awaiting bool // a block is being reserved
 	past     *outcomes
 
-	// committed are the transactions of earlier incarnations for which the log
-	// holds a decision to commit. Written by replay only.
-	committed refSet
+	// logged are the transactions of earlier incarnations for which the log has
+	// ever held a prepare record. Written by replay only.
+	logged refs.Set
 
 	resolving sync.Mutex // one operator at a time
 
@@ -79,7 +81,11 @@ func Open(dir string, cfg *Config) (*Coordinator, error) {
 	if _, err := newCoordinator(cfg); err != nil {
 		return nil, err
 	}
-	log, err := wal.Open(dir, nil)
+	full, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	log, err := wal.Open(dir, &wal.Options{OutcomeLimit: full.OutcomeLimit, OutcomeRetention: full.OutcomeRetention})
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +104,7 @@ func OpenLog(log txlog.Log, cfg *Config) (*Coordinator, error) {
 		return nil, err
 	}
 	c.log = log
+	c.roomer, _ = log.(txlog.Roomer)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	began := time.Now()
 	found, err := c.replay()
@@ -119,7 +126,7 @@ func newCoordinator(cfg *Config) (*Coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Coordinator{cfg: full, committed: refSet{}, closed: make(chan struct{}), ids: make(map[TxID]*txn), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
+	c := &Coordinator{cfg: full, closed: make(chan struct{}), ids: make(map[TxID]*txn), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
 	c.growing = &lane{c: c}
 	c.reserved = sync.NewCond(&c.mu)
 	for _, p := range full.Participants {

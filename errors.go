@@ -24,9 +24,10 @@ var (
 	ErrUnknownTx = errors.New("dtc: unknown transaction")
 	// ErrClosed: the coordinator is closed or closing. Nothing was begun.
 	ErrClosed = errors.New("dtc: coordinator closed")
-	// ErrFull: too many transactions are in flight. Nothing was begun; try again
-	// later.
-	ErrFull = errors.New("dtc: too many transactions in flight")
+	// ErrFull: too many transactions are in flight, or the log's disk has room only
+	// to finish what has begun (then the error also is a [txlog.ErrNoRoom]). Nothing
+	// was begun; try again later.
+	ErrFull = errors.New("dtc: no room for another transaction")
 	// ErrLogFailed: the log failed earlier and takes nothing more. Nothing was
 	// begun. Close the coordinator and open it again, after making room if the
 	// disk is full: the next open reads the truth from the disk.

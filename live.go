@@ -109,6 +109,11 @@ func (c *Coordinator) room(lanes []*lane) error {
 	if c.live.len() >= c.cfg.MaxTransactions {
 		return fmt.Errorf("%w: %d are not finished", ErrFull, c.live.len())
 	}
+	if c.roomer != nil {
+		if err := c.roomer.Room(); err != nil {
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+	}
 	for _, l := range lanes {
 		if err := l.room(); err != nil {
 			return err

@@ -1,7 +1,6 @@
 package dtc
 
 import (
-	"crypto/sha256"
 	"time"
 
 	"github.com/dtc-project/dtc/txlog"
@@ -62,19 +61,8 @@ func newOutcomes(limit int, keep time.Duration) *outcomes {
 	return &outcomes{keep: keep, limit: limit, byKey: newOutcomeIndex()}
 }
 
-// outcomeKey returns the key of an id: a short one is its own, a longer one is
-// hashed. The last byte keeps them apart.
-func outcomeKey(id TxID) (k [16]byte) {
-	if len(id) < len(k) {
-		copy(k[:], id)
-		k[15] = byte(len(id))
-		return k
-	}
-	sum := sha256.Sum256([]byte(id))
-	copy(k[:], sum[:])
-	k[15] |= 0x80
-	return k
-}
+// outcomeKey returns the key of an id.
+func outcomeKey(id TxID) [16]byte { return txlog.KeyOf(string(id)) }
 
 func (o *outcomes) len() int { return o.byKey.n }
 

@@ -45,24 +45,6 @@ func TestOutcomeKeysDiffer(t *testing.T) {
 	}
 }
 
-func TestRefSet(t *testing.T) {
-	s := refSet{}
-	in := []txlog.Ref{{Incarnation: 1, Seq: 1}, {Incarnation: 1, Seq: 64}, {Incarnation: 2, Seq: 65_536}, {Incarnation: 2, Seq: 1 << 40}}
-	for _, r := range in {
-		s.add(r)
-	}
-	for _, r := range in {
-		if !s.has(r) {
-			t.Errorf("%v is not in it", r)
-		}
-	}
-	for _, r := range []txlog.Ref{{Incarnation: 1, Seq: 2}, {Incarnation: 2, Seq: 1}, {Incarnation: 2, Seq: 65_537}, {Incarnation: 3, Seq: 1}} {
-		if s.has(r) {
-			t.Errorf("%v is in it", r)
-		}
-	}
-}
-
 // TestOutcomeIndexIsThatOfAMap compares it with a map over random histories in
 // which keys come back, are replaced and go.
 func TestOutcomeIndexIsThatOfAMap(t *testing.T) {

@@ -60,6 +60,7 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 		if r.open[rec.Ref] != nil {
 			return fmt.Errorf("transaction %s is prepared twice", rec.Ref)
 		}
+		c.logged.Add(rec.Ref)
 		u := &unfinished{prepare: *rec, resolved: make([]Outcome, len(rec.Branches)), begun: e.Time}
 		r.open[rec.Ref] = u
 	case *txlog.Commit:
@@ -71,7 +72,6 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 			return fmt.Errorf("transaction %s has %d branches and %d votes", rec.Ref, len(u.prepare.Branches), len(rec.Votes))
 		}
 		u.decision, u.votes, u.decided = Committed, rec.Votes, e.Time
-		c.committed.add(rec.Ref)
 	case *txlog.Abort:
 		u, err := r.undecided(rec.Ref)
 		if err != nil {
@@ -94,10 +94,22 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 			return fmt.Errorf("the end of transaction %s, which is not open", rec.Ref)
 		}
 		delete(r.open, rec.Ref)
-		c.past.add(outcomeKey(TxID(u.prepare.TxID)), remembered{
+		c.past.add(txlog.KeyOf(u.prepare.TxID), remembered{
 			outcome: rec.Outcome, code: u.reason.Code, fingerprint: u.prepare.Fingerprint,
 			ref: rec.Ref, at: e.Time.UnixNano(),
 		})
+	case *txlog.Logged:
+		for _, run := range rec.Runs {
+			c.logged.AddRun(rec.Incarnation, run)
+		}
+	case *txlog.Horizon:
+		c.past.dropped = max(c.past.dropped, rec.At.UnixNano())
+	case *txlog.Outcome:
+		c.past.add(rec.Key, remembered{
+			outcome: rec.Outcome, code: rec.Code, fingerprint: rec.Fingerprint,
+			ref: rec.Ref, at: rec.At.UnixNano(),
+		})
+	case *txlog.Hold, *txlog.Release:
 	default:
 		return fmt.Errorf("a record of kind %s, which this program does not know", e.Record.Kind())
 	}
@@ -165,7 +177,7 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 // c.mu.
 func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 	t := &txn{
-		c: c, id: TxID(u.prepare.TxID), key: outcomeKey(TxID(u.prepare.TxID)), xid: x, fingerprint: u.prepare.Fingerprint,
+		c: c, id: TxID(u.prepare.TxID), key: txlog.KeyOf(u.prepare.TxID), xid: x, fingerprint: u.prepare.Fingerprint,
 		started: u.begun, decidedAt: u.decided, recovered: true, waits: true, ctx: c.ctx, reason: u.reason,
 	}
 	found := protocol.Found{Decision: u.decision, Votes: u.votes, Why: u.reason.Code, Resolved: u.resolved}

@@ -163,9 +163,9 @@ func (c *Coordinator) adopt(l *lane, suspects []XID) int {
 }
 
 // decisions returns what the log decided about transactions that are not live.
-// One of this incarnation was registered here, so no lost record explains that a
-// participant still lists it: unless it is remembered as rolled back it counts as
-// committed. The caller holds c.mu.
+// One that was registered here, or that the log has ever held, is explained by no
+// lost record: unless it is remembered as rolled back it counts as committed. The
+// caller holds c.mu.
 func (c *Coordinator) decisions(xids []XID) map[txlog.Ref]Outcome {
 	decisions := make(map[txlog.Ref]Outcome, len(xids))
 	for _, x := range xids {
@@ -174,8 +174,7 @@ func (c *Coordinator) decisions(xids []XID) map[txlog.Ref]Outcome {
 	c.past.decisions(decisions)
 	for _, x := range xids {
 		ref := refOf(x)
-		forgotten := x.Incarnation == c.self && decisions[ref] == OutcomeUnknown
-		if forgotten || c.committed.has(ref) {
+		if decisions[ref] == OutcomeUnknown && (x.Incarnation == c.self || c.logged.Has(ref)) {
 			decisions[ref] = Committed
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
@@ -24,7 +25,8 @@ type store struct {
 	mu    sync.Mutex
 	paths []string
 	next  uint32 // a number for a name
-	short error  // why it could not be filled, or nil
+
+	short atomic.Pointer[error] // why it could not be filled, or nil
 }
 
 // take takes a file of the usual size out of the store, if more than so many are in
@@ -62,23 +64,18 @@ func (s *store) add(paths ...string) {
 	defer s.mu.Unlock()
 	s.paths = append(s.paths, paths...)
 	if len(s.paths) >= reserves {
-		s.short = nil
+		s.short.Store(nil)
 	}
 }
 
-func (s *store) setShort(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.short = err
-}
+func (s *store) setShort(err error) { s.short.Store(&err) }
 
 func (s *store) room() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.short == nil {
+	short := s.short.Load()
+	if short == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: make room on its disk: %w", txlog.ErrNoRoom, s.short)
+	return fmt.Errorf("%w: make room on its disk: %w", txlog.ErrNoRoom, *short)
 }
 
 // stock fills the store up to the reserve, and remembers if it could not.
