@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/measure"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -28,7 +29,7 @@ func BenchmarkOverhead(b *testing.B) {
 	}{{"inline", true}, {"blocking", false}} {
 		b.Run(kind.name, func(b *testing.B) {
 			c, err := dtc.OpenLog(nowhere{}, &dtc.Config{
-				Participants: []dtc.Participant{noop("a", kind.inline, false), noop("b", kind.inline, false)},
+				Participants: []dtc.Participant{measure.Noop("a", kind.inline, false), measure.Noop("b", kind.inline, false)},
 				OutcomeLimit: 1000,
 			})
 			if err != nil {
