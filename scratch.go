@@ -42,7 +42,8 @@ func (s *scratch) record(t *txn, kind txlog.Kind) txlog.Record {
 	case txlog.KindEnd:
 		s.end = txlog.End{Ref: t.ref(), Outcome: t.m.Outcome()}
 		return &s.end
-	case txlog.KindIncarnation, txlog.KindBlock, txlog.KindResolution:
+	case txlog.KindIncarnation, txlog.KindBlock, txlog.KindResolution, txlog.KindLogged,
+		txlog.KindHorizon, txlog.KindOutcome, txlog.KindHold, txlog.KindRelease:
 	}
 	panic("dtc: no transaction writes a record of kind " + kind.String())
 }

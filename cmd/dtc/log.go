@@ -45,7 +45,7 @@ func openLog(dir string) (*wal.Reader, string, error) {
 	}
 	var none *wal.NoLogError
 	for _, place := range []string{dir, filepath.Join(dir, demo.LogDir)} {
-		r, err := wal.OpenReadOnly(place, nil)
+		r, err := wal.OpenReadOnly(place, &wal.Options{Progress: reading(os.Stderr)})
 		if err == nil {
 			return r, place, nil
 		}

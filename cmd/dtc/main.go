@@ -98,7 +98,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 log corrupt, 4 data directory in use.`,
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(),
 		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	group(root)
-	root.AddCommand(demoCommand(), demoChildCommand(), logCommand(), versionCommand())
+	root.AddCommand(demoCommand(), demoChildCommand(), logCommand(), benchCommand(), versionCommand())
 	return root, started
 }
 

@@ -226,7 +226,7 @@ func (c *crowd) count(e event) {
 // progress shows on a terminal how far it is, until the function that it returns
 // is called.
 func (c *crowd) progress() (stop func()) {
-	if !isTerminal(c.Out) {
+	if !IsTerminal(c.Out) {
 		return func() {}
 	}
 	done, gone := make(chan struct{}), make(chan struct{})

@@ -12,10 +12,11 @@ type style bool
 // styleOf: colour only for people who look at a terminal and have not asked for
 // none.
 func styleOf(w io.Writer) style {
-	return style(isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb")
+	return style(IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb")
 }
 
-func isTerminal(w io.Writer) bool {
+// IsTerminal reports whether a person may be looking at w.
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
