@@ -40,8 +40,7 @@ type Coordinator struct {
 	mu       brief.Mutex        // the live table
 	history  []protocol.Opening // of the log, this opening last
 	closing  bool
-	ids      map[TxID]*txn
-	live     order[*txn]
+	live     liveTable
 	begun    int64  // transactions, since Open
 	growing  *lane  // no participant: the list of transactions that grow
 	next     uint64 // the sequence of the next transaction
@@ -119,7 +118,7 @@ func newCoordinator(cfg *Config) (*Coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Coordinator{cfg: full, committed: refSet{}, closed: make(chan struct{}), ids: make(map[TxID]*txn), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
+	c := &Coordinator{cfg: full, committed: refSet{}, closed: make(chan struct{}), live: newLiveTable(), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
 	c.growing = &lane{c: c}
 	c.reserved = sync.NewCond(&c.mu)
 	for _, p := range full.Participants {

@@ -16,18 +16,24 @@ import (
 // or one to join, or what is remembered of an earlier one.
 func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join bool, past *remembered, err error) {
 	t = c.newTxn(id, fp, lanes)
+	unused := t
+	defer func() {
+		if t != unused {
+			unused.free() // nobody has seen it
+		}
+	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.sequence(); err != nil { // may let go of the lock: before any look-up
 		return nil, false, nil, err
 	}
-	if old := c.ids[id]; old != nil {
+	if old := c.live.find(id, t.hash); old != nil {
 		if old.fingerprint != fp {
 			return nil, false, nil, fmt.Errorf("%w: %s is running with other branches or payloads", ErrTxConflict, id)
 		}
 		return old, true, nil, nil
 	}
-	if past := c.past.get(t.key, t.started); past != nil {
+	if past := c.past.look(&t.key, t.hash, t.started); past != nil {
 		if past.fingerprint != fp {
 			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches or payloads", ErrTxConflict, id)
 		}
@@ -48,7 +54,6 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 		t.seed = &branchRun{tx: t, lane: c.growing}
 		c.linkBranch(t.seed)
 	}
-	c.ids[id] = t
 	c.live.add(t)
 	c.owners.Add(1)
 	c.begun++
@@ -57,34 +62,31 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 
 // known looks up whether the same request is running or remembered.
 func (c *Coordinator) known(id TxID, fp [16]byte) (known bool, t *txn, past *remembered) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t = c.ids[id]; t != nil {
+	if t, past = c.lookUp(id); t != nil {
 		return t.fingerprint == fp, t, nil
 	}
-	past = c.past.get(outcomeKey(id), c.now())
 	return past != nil && past.fingerprint == fp, nil, past
+}
+
+// lookUp returns the running transaction of an id, or what is remembered of it.
+func (c *Coordinator) lookUp(id TxID) (*txn, *remembered) {
+	key := outcomeKey(id)
+	hash := c.past.byKey.hash(&key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.live.find(id, hash); t != nil {
+		return t, nil
+	}
+	return nil, c.past.look(&key, hash, c.now())
 }
 
 // newTxn makes a transaction that nobody knows of yet.
 func (c *Coordinator) newTxn(id TxID, fp [16]byte, lanes []*lane) *txn {
-	n := len(lanes)
-	var t *txn
-	var block []branchRun
-	if n == 2 { // the usual case is one piece of memory
-		whole := new(struct {
-			txn
-			block    [2]branchRun
-			branches [2]*branchRun
-		})
-		t, block = &whole.txn, whole.block[:]
-		t.branches = whole.branches[:]
-	} else {
-		t, block = new(txn), make([]branchRun, n)
-		t.branches = make([]*branchRun, n)
-	}
-	t.c, t.ctx, t.m = c, c.ctx, protocol.New(n)
+	t, block := newMemory(len(lanes))
+	t.c, t.ctx = c, c.ctx
+	t.m.Reset(len(lanes))
 	t.id, t.key, t.fingerprint, t.started = id, outcomeKey(id), fp, c.now()
+	t.hash = c.past.byKey.hash(&t.key)
 	for i, l := range lanes {
 		t.branches[i] = &block[i]
 		t.enlist(&block[i], l, i, false)
@@ -196,19 +198,16 @@ func (c *Coordinator) unlinkBranch(br *branchRun) {
 func (c *Coordinator) forget(t *txn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.live.remove(t)
+	last := c.live.remove(t)
 	for i := range t.branches {
 		c.unlinkBranch(t.branches[i])
 	}
 	c.grown(t)
-	if c.ids[t.id] == t {
-		delete(c.ids, t.id)
-		if t.refused == nil {
-			c.past.add(t.key, remembered{
-				outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
-				ref: t.ref(), at: t.endedAt().UnixNano(),
-			})
-		}
+	if last && t.refused == nil {
+		c.past.put(&t.key, t.hash, &remembered{
+			outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
+			ref: t.ref(), at: t.endedAt().UnixNano(),
+		})
 	}
 }
 
@@ -306,8 +305,9 @@ func (c *Coordinator) lanesOf(branches []Branch, lanes []*lane) ([]*lane, error)
 }
 
 // own runs a transaction on the caller's goroutine until its outcome is known and
-// phase two is over or the completion wait has passed.
-func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
+// phase two is over or the completion wait has passed. It returns what may be
+// told, and whether nobody else can know the transaction any more.
+func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (committed, private bool, err error) {
 	defer t.c.owners.Done()
 	if t.seed != nil {
 		t.c.mu.Lock()
@@ -332,7 +332,10 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
 	t.owned = false
 	t.unlinkDone()
 	t.detach()
+	committed, err = t.toldResult()
+	private = t.private()
 	t.mu.Unlock()
+	return committed, private, err
 }
 
 // untilTold forces what must be forced and waits for the rest. The caller holds
