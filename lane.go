@@ -36,8 +36,11 @@ type lane struct {
 
 	// Low water, as a sequence of the current incarnation or as a whole XID;
 	// maintained under c.mu, read without it.
-	lowSeq     atomic.Uint64
-	lowOld     atomic.Pointer[XID]
+	lowSeq atomic.Uint64
+	lowOld atomic.Pointer[XID]
+
+	_ apart
+
 	unfinished order[*branchRun] // branches here. Guarded by c.mu
 	swept      bool              // see protocol.LowWaterView. Guarded by c.mu
 	sweeping   bool              // a goroutine sweeps it, for ever. Guarded by c.mu
