@@ -26,7 +26,6 @@ type Coordinator struct {
 	ctx    context.Context // ends when phase two must stop, at Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of the coordinator
-	owners sync.WaitGroup // callers inside Execute and Run
 
 	self     protocol.Incarnation
 	logError atomic.Pointer[error]
@@ -36,8 +35,12 @@ type Coordinator struct {
 	_     apart
 	stats counters
 
+	_       apart
+	lowNext atomic.Uint64 // see raise. Written under c.mu, read without it
+
 	_        apart
 	mu       brief.Mutex        // the live table
+	owners   sync.WaitGroup     // callers inside Execute and Run
 	history  []protocol.Opening // of the log, this opening last
 	closing  bool
 	live     liveTable
@@ -153,6 +156,7 @@ func (c *Coordinator) beginIncarnation() error {
 	}
 	c.history = append(c.history, protocol.Opening{Incarnation: c.self, Through: seqBlock})
 	c.next, c.through = 1, seqBlock
+	c.raise()
 	return nil
 }
 

@@ -34,8 +34,9 @@ type lane struct {
 
 	_ apart // what stands above is read by everybody and hardly ever written
 
-	// Low water, as a sequence of the current incarnation or as a whole XID;
-	// maintained under c.mu, read without it.
+	// What bounds low water beside c.lowNext, as a sequence of the current
+	// incarnation (the largest if nothing does) or as a whole XID; maintained
+	// under c.mu, read without it.
 	lowSeq atomic.Uint64
 	lowOld atomic.Pointer[XID]
 

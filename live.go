@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -47,14 +48,19 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	}
 	t.xid = XID{Log: c.log.ID(), Incarnation: c.self, Seq: c.next}
 	c.next++
-	for _, br := range t.branches {
-		c.linkBranch(br)
-	}
-	if lanes == nil {
+	switch {
+	case lanes == nil:
 		t.seed = &branchRun{tx: t, lane: c.growing}
 		c.linkBranch(t.seed)
+	case !t.waits:
+		t.fresh = true
+	default:
+		for _, br := range t.branches {
+			c.linkBranch(br)
+		}
 	}
 	c.live.add(t)
+	c.raise()
 	c.owners.Add(1)
 	c.begun++
 	return t, false, nil, nil
@@ -181,6 +187,7 @@ func (c *Coordinator) grown(t *txn) {
 	if t.seed != nil {
 		c.unlinkBranch(t.seed)
 		t.seed = nil
+		c.raise()
 	}
 }
 
@@ -203,6 +210,7 @@ func (c *Coordinator) forget(t *txn) {
 		c.unlinkBranch(t.branches[i])
 	}
 	c.grown(t)
+	c.raise()
 	if last && t.refused == nil {
 		c.past.put(&t.key, t.hash, &remembered{
 			outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
@@ -237,15 +245,33 @@ func (t *txn) unlinkDone() {
 	}
 }
 
-// setLowWater works out the participant's low water anew. The caller holds c.mu.
+// raise works out how far low water may rise at participants at which nothing
+// older is unfinished: to the first transaction that is fresh or still grows, and
+// so may be anywhere, or else to the next one to begin. It is called after what
+// such a transaction turns into stands in the lists of its participants. The
+// caller holds c.mu.
+func (c *Coordinator) raise() {
+	seq := c.next
+	if t, ref := c.live.fresh.first(); t != nil {
+		seq = min(seq, ref.Seq)
+	}
+	if g, ref := c.growing.unfinished.first(); g != nil {
+		seq = min(seq, ref.Seq)
+	}
+	// With many callers it moves all the time, and to write it takes it away from
+	// all who read it: then it may lag behind a little, which is always safe.
+	if c.live.fresh.len() < 32 || seq > c.lowNext.Load()+16 {
+		c.lowNext.Store(seq)
+	}
+}
+
+// setLowWater works out what bounds the participant's low water beside
+// c.lowNext. The caller holds c.mu.
 func (l *lane) setLowWater() {
 	c := l.c
 	v := protocol.LowWaterView{
 		Replayed: c.next > 0, Plain: !l.p.Load().mayList(), Swept: l.swept,
-		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: c.next},
-	}
-	if g, _ := c.growing.unfinished.first(); g != nil {
-		v.Next = g.tx.xid // it may yet enlist here
+		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: math.MaxUint64},
 	}
 	if oldest, ref := l.unfinished.first(); oldest != nil {
 		if v.Oldest = v.Next; ref.Incarnation == c.self.Number {
@@ -274,7 +300,9 @@ func (c *Coordinator) logID() (id LogID) {
 // lowWater returns the lowest XID that may be unfinished at the participant, or
 // zero if that is not known.
 func (l *lane) lowWater() XID {
-	if seq := l.lowSeq.Load(); seq != 0 {
+	// In this order: what stops bounding the one bounds the other before.
+	next := l.c.lowNext.Load()
+	if seq := min(next, l.lowSeq.Load()); seq != 0 {
 		return XID{Log: l.c.log.ID(), Incarnation: l.c.self, Seq: seq}
 	}
 	if low := l.lowOld.Load(); low != nil {
@@ -325,6 +353,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (c
 	if !t.ended && !t.complete(ctx, opts, timer) {
 		// Nobody waits any more: from here on the lanes move it.
 		t.signal = nil
+		t.leaves()
 	}
 	if timer != nil {
 		timer.Stop()

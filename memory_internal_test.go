@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand"
+	"slices"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ func TestMemoryOfAKnownTransactionIsNotUsedAgain(t *testing.T) {
 			a := inlineNoop("a", func(b Branch) {
 				// The owner works here: nothing else has happened to the table.
 				c.mu.Lock()
-				seen, _ = c.live.order.first()
+				seen, _ = c.live.fresh.first()
 				c.mu.Unlock()
 				test.look(c, b.XID)
 			})
@@ -131,8 +132,22 @@ func TestLiveTableIsThatOfAMap(t *testing.T) {
 			}
 			delete(want, id)
 		} else {
-			want[id] = &txn{id: id, hash: hash, xid: XID{Seq: uint64(step)}}
+			want[id] = &txn{id: id, hash: hash, xid: XID{Seq: uint64(step)}, fresh: rng.Intn(2) == 0}
 			table.add(want[id])
+		}
+		if old := want[TxID(fmt.Sprint("t", rng.Intn(3_000)))]; old != nil && old.fresh && rng.Intn(4) == 0 {
+			table.settle(old)
+		}
+		if step%1000 == 0 {
+			all := slices.Collect(table.all())
+			for i, x := range all {
+				if want[x.id] != x || i > 0 && all[i-1].xid.Seq >= x.xid.Seq {
+					t.Fatalf("step %d: %s is listed, or listed in the wrong place", step, x.id)
+				}
+			}
+			if len(all) != len(want) {
+				t.Fatalf("step %d: %d are listed, want %d", step, len(all), len(want))
+			}
 		}
 		if table.len() != len(want) || table.n != len(want) {
 			t.Fatalf("step %d: %d by XID, %d by id, want %d", step, table.len(), table.n, len(want))

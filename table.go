@@ -9,8 +9,15 @@ import "iter"
 // its own. Whoever takes one out may hold it for as long as it likes: so [find]
 // and [all] mark what they hand out, and what is marked is never used again for
 // another transaction. See memory.go.
+//
+// A transaction whose participants never block is usually over before anything
+// else could want to know. It begins as fresh: low water of every participant
+// waits for it, and no participant's list has to be touched. When it has to wait
+// it is settled: from then on it stands in the lists of its own participants. So
+// a fresh one never holds low water back for longer than a write of the log.
 type liveTable struct {
 	order order[*txn]
+	fresh order[*txn]
 
 	// By id: a table with linear probing. Go's map would hash the id, which is
 	// longer than its key, for each of the three times a transaction is looked
@@ -27,7 +34,7 @@ type liveSlot struct {
 func newLiveTable() liveTable { return liveTable{slots: make([]liveSlot, 1024)} }
 
 // len returns the number of transactions.
-func (l *liveTable) len() int { return l.order.len() }
+func (l *liveTable) len() int { return l.order.len() + l.fresh.len() }
 
 // find returns the transaction of an id, or nil. Hash is that of the key.
 func (l *liveTable) find(id TxID, hash uint32) *txn {
@@ -42,13 +49,30 @@ func (l *liveTable) find(id TxID, hash uint32) *txn {
 // meanwhile.
 func (l *liveTable) all() iter.Seq[*txn] {
 	return func(yield func(*txn) bool) {
-		for t := range l.order.all() {
+		settled, fresh := l.order.slots[l.order.head:], l.fresh.slots[l.fresh.head:]
+		for len(settled) > 0 || len(fresh) > 0 {
+			from := &settled
+			if len(settled) == 0 || len(fresh) > 0 && fresh[0].ref.Compare(settled[0].ref) < 0 {
+				from = &fresh
+			}
+			t := (*from)[0].item
+			*from = (*from)[1:]
+			if t == nil {
+				continue // a hole
+			}
 			t.known = true
 			if !yield(t) {
 				return
 			}
 		}
 	}
+}
+
+// settle makes a fresh transaction one like all others.
+func (l *liveTable) settle(t *txn) {
+	l.fresh.remove(t)
+	t.fresh = false
+	l.order.add(t)
 }
 
 // slot returns where an id stands, or the empty slot where it belongs.
@@ -67,7 +91,11 @@ func (l *liveTable) slot(id TxID, hash uint32) int {
 // add puts in a transaction. One of the same id, which only an old log can hold,
 // is from now on found by its XID alone; a branch that the sweep found has no id.
 func (l *liveTable) add(t *txn) {
-	l.order.add(t)
+	if t.fresh {
+		l.fresh.add(t)
+	} else {
+		l.order.add(t)
+	}
 	if t.id == "" {
 		return
 	}
@@ -83,7 +111,11 @@ func (l *liveTable) add(t *txn) {
 
 // remove takes out a transaction, and reports whether its id stood for it.
 func (l *liveTable) remove(t *txn) bool {
-	l.order.remove(t)
+	if t.fresh {
+		l.fresh.remove(t)
+	} else {
+		l.order.remove(t)
+	}
 	mask := len(l.slots) - 1
 	hole := l.slot(t.id, t.hash)
 	if t.id == "" || l.slots[hole].t != t {

@@ -36,6 +36,7 @@ type txn struct {
 
 	at    uint64 // where it stands in c.live. Guarded by c.mu
 	known bool   // somebody else may hold it; see liveTable. Guarded by c.mu
+	fresh bool   // see liveTable. Guarded by c.mu, and written under mu
 	// seed stands in the list of transactions that still grow, which low water
 	// must not pass: they may enlist any participant. Guarded by c.mu.
 	seed *branchRun
@@ -238,8 +239,26 @@ func (t *txn) send(br *branchRun, verb protocol.Verb) {
 		t.inline = append(t.inline, inlineCall{br, verb})
 		return
 	}
-	t.sent = true
+	t.leaves()
 	br.lane.submit(br, verb)
+}
+
+// leaves notes that from now on others than the owner hold the transaction, and
+// that it may have to wait for them. The caller holds t.mu.
+func (t *txn) leaves() {
+	t.sent = true
+	if !t.fresh {
+		return
+	}
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	for i, br := range t.branches {
+		if !t.m.Done(i) {
+			t.c.linkBranch(br)
+		}
+	}
+	t.c.live.settle(t)
+	t.c.raise()
 }
 
 // retry lets a branch wait for its next attempt.
@@ -248,7 +267,7 @@ func (t *txn) retry(br *branchRun) {
 	if verb == protocol.Prepare {
 		attempt = br.prepares
 	}
-	t.sent = true
+	t.leaves()
 	br.nextAttempt = br.lane.retry(br, verb, br.failures)
 	if verb != protocol.Prepare && noteworthy(br.failures) {
 		t.c.cfg.Logger.Warn("a decided branch is not finished: it is tried again and again",
@@ -373,7 +392,7 @@ func (t *txn) logDecision(o Outcome) {
 func (t *txn) watchHung() {
 	for i := range t.branches {
 		if t.m.Calling(i) {
-			t.sent = true
+			t.leaves()
 			t.c.after(hungGrace, func() { t.handle(protocol.Hung{Branch: i}) })
 		}
 	}
