@@ -260,6 +260,9 @@ func isNetwork(err error) bool {
 
 // note keeps what a call returned, for people. The caller holds t.mu.
 func (t *txn) note(br *branchRun, verb protocol.Verb, answered bool, err error) {
+	if err == nil && br.failures == 0 && br.lastError == "" && br.nextAttempt.IsZero() {
+		return // as it nearly always is: nothing is written
+	}
 	br.nextAttempt = time.Time{}
 	if err == nil {
 		br.failures, br.lastError = 0, ""

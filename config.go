@@ -78,7 +78,7 @@ type Timing struct {
 	FinishBackoffCap  time.Duration
 	// Concurrency bounds the calls that run at one participant at a time.
 	// Default 64, at least 2. A quarter of them, and at least one, is kept for
-	// commits and rollbacks.
+	// commits and rollbacks, and as many for prepares.
 	Concurrency int
 }
 

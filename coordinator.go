@@ -28,7 +28,6 @@ type Coordinator struct {
 	ctx    context.Context // ends when phase two must stop, at Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of the coordinator
-	owners sync.WaitGroup // callers inside Execute and Run
 
 	self     protocol.Incarnation
 	logError atomic.Pointer[error]
@@ -38,12 +37,15 @@ type Coordinator struct {
 	_     apart
 	stats counters
 
+	_       apart
+	lowNext atomic.Uint64 // see raise. Written under c.mu, read without it
+
 	_        apart
 	mu       brief.Mutex        // the live table
+	owners   sync.WaitGroup     // callers inside Execute and Run
 	history  []protocol.Opening // of the log, this opening last
 	closing  bool
-	ids      map[TxID]*txn
-	live     order[*txn]
+	live     liveTable
 	begun    int64  // transactions, since Open
 	growing  *lane  // no participant: the list of transactions that grow
 	next     uint64 // the sequence of the next transaction
@@ -126,7 +128,7 @@ func newCoordinator(cfg *Config) (*Coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Coordinator{cfg: full, closed: make(chan struct{}), ids: make(map[TxID]*txn), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
+	c := &Coordinator{cfg: full, closed: make(chan struct{}), live: newLiveTable(), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
 	c.growing = &lane{c: c}
 	c.reserved = sync.NewCond(&c.mu)
 	for _, p := range full.Participants {
@@ -161,6 +163,7 @@ func (c *Coordinator) beginIncarnation() error {
 	}
 	c.history = append(c.history, protocol.Opening{Incarnation: c.self, Through: seqBlock})
 	c.next, c.through = 1, seqBlock
+	c.raise()
 	return nil
 }
 

@@ -71,8 +71,11 @@ func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions,
 		f(t.trace())
 	}
 	t.prepareBy = t.started.Add(t.prepareTimeout(opts))
-	t.own(ctx, opts, protocol.Begun{})
-	return t.result()
+	committed, private, err := t.own(ctx, opts, protocol.Begun{})
+	if private {
+		t.free()
+	}
+	return committed, err
 }
 
 // tellKnown returns the outcome of a transaction that is running or remembered.
@@ -126,6 +129,11 @@ func (t *txn) await(ctx context.Context) (bool, error) {
 func (t *txn) result() (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.toldResult()
+}
+
+// toldResult is result for a caller that holds t.mu.
+func (t *txn) toldResult() (bool, error) {
 	if t.refused != nil {
 		return false, t.refused
 	}

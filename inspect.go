@@ -21,13 +21,7 @@ func (c *Coordinator) Outcome(_ context.Context, id TxID) (Outcome, error) {
 	if err := checkTxID(id); err != nil {
 		return OutcomeUnknown, err
 	}
-	c.mu.Lock()
-	t := c.ids[id]
-	var past *remembered
-	if t == nil {
-		past = c.past.get(outcomeKey(id), c.now())
-	}
-	c.mu.Unlock()
+	t, past := c.lookUp(id)
 	switch {
 	case past != nil:
 		return past.outcome, nil
@@ -202,7 +196,8 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 // find returns a live transaction by its id, or by the text of its XID: a branch
 // that the sweep found has no other name. The caller holds c.mu.
 func (c *Coordinator) find(id TxID) *txn {
-	if t := c.ids[id]; t != nil {
+	key := outcomeKey(id)
+	if t := c.live.find(id, c.past.byKey.hash(&key)); t != nil {
 		return t
 	}
 	x, err := ParseXID(string(id))

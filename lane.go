@@ -34,10 +34,14 @@ type lane struct {
 
 	_ apart // what stands above is read by everybody and hardly ever written
 
-	// Low water, as a sequence of the current incarnation or as a whole XID;
-	// maintained under c.mu, read without it.
-	lowSeq     atomic.Uint64
-	lowOld     atomic.Pointer[XID]
+	// What bounds low water beside c.lowNext, as a sequence of the current
+	// incarnation (the largest if nothing does) or as a whole XID; maintained
+	// under c.mu, read without it.
+	lowSeq atomic.Uint64
+	lowOld atomic.Pointer[XID]
+
+	_ apart
+
 	unfinished order[*branchRun] // branches here. Guarded by c.mu
 	swept      bool              // see protocol.LowWaterView. Guarded by c.mu
 	sweeping   bool              // a goroutine sweeps it, for ever. Guarded by c.mu
@@ -48,6 +52,7 @@ type lane struct {
 	stopped   bool
 	running   int // goroutines that call this participant
 	preparing int // those of them in a prepare
+	finishing int // and those in a commit or rollback
 	finishQ   fifo
 	prepareQ  fifo
 	waiting   waitHeap // retries that wait for their time
@@ -150,22 +155,24 @@ func (l *lane) probeNow() {
 	l.start()
 }
 
-// next takes the next job that may run. Commits and rollbacks come first, and a
-// quarter of the concurrency is theirs alone. The caller holds l.mu.
+// next takes the next job that may run. Commits and rollbacks come first. A quarter
+// of the concurrency is theirs alone, so that prepares that hang hold up nothing
+// that was begun, and a quarter is that of prepares alone: a participant whose
+// commits hang is not down as long as it votes. The caller holds l.mu.
 func (l *lane) next() (job, bool) {
 	if l.stopped {
 		return job{}, false
 	}
-	if l.finishQ.len() > 0 {
-		if !l.down() {
-			return l.finishQ.pop(), true
-		}
-		if !l.probing && !l.c.now().Before(l.probeAt) {
-			l.probing = true
+	most := max(1, l.timing.Concurrency*3/4)
+	if l.finishQ.len() > 0 && l.finishing < most {
+		probe := l.down()
+		if !probe || !l.probing && !l.c.now().Before(l.probeAt) {
+			l.probing = l.probing || probe
+			l.finishing++
 			return l.finishQ.pop(), true
 		}
 	}
-	if l.prepareQ.len() > 0 && l.preparing < max(1, l.timing.Concurrency*3/4) {
+	if l.prepareQ.len() > 0 && l.preparing < most {
 		l.preparing++
 		return l.prepareQ.pop(), true
 	}
@@ -180,6 +187,8 @@ func (l *lane) work(j job) {
 		l.mu.Lock()
 		if j.verb == protocol.Prepare {
 			l.preparing--
+		} else {
+			l.finishing--
 		}
 		var ok bool
 		if j, ok = l.next(); !ok {

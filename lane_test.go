@@ -94,6 +94,42 @@ func TestFailingPreparesDelayNoCommit(t *testing.T) {
 	})
 }
 
+// TestHangingCommitsStarveNoPrepare: a participant whose commits hang, and outlive their contexts, still gets prepares.
+func TestHangingCommitsStarveNoPrepare(t *testing.T) {
+	for _, concurrency := range []int{2, 3, 8, 64} {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			var out atomic.Int64
+			p := fn("a")
+			p.CommitFunc = func(context.Context, dtc.Branch) error {
+				out.Add(1)
+				defer out.Add(-1)
+				<-release
+				return nil
+			}
+			c := open(t, vfs.NewMem(), &dtc.Config{
+				Participants: []dtc.Participant{p}, Timing: dtc.Timing{Concurrency: concurrency}, CompletionWait: -1,
+			})
+			began := time.Now()
+			for i := range 3 * concurrency {
+				if ok, err := c.Execute(t.Context(), dtc.TxID(fmt.Sprint("t", i)), branches("a")...); !ok {
+					t.Fatalf("of %d calls %d hang: %v", concurrency, out.Load(), err)
+				}
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%d prepares took %v", 3*concurrency, took)
+			}
+			synctest.Wait()
+			if want := int64(concurrency * 3 / 4); out.Load() != want {
+				t.Errorf("%d commits at a time, want %d of %d calls", out.Load(), want, concurrency)
+			}
+			close(release)
+			settle(t, c)
+			closed(t, c)
+		})
+	}
+}
+
 // TestInlineRollbackBehindPrepare: a rollback is queued while the prepare of the same branch still is.
 func TestInlineRollbackBehindPrepare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

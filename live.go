@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -16,18 +17,24 @@ import (
 // or one to join, or what is remembered of an earlier one.
 func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join bool, past *remembered, err error) {
 	t = c.newTxn(id, fp, lanes)
+	unused := t
+	defer func() {
+		if t != unused {
+			unused.free() // nobody has seen it
+		}
+	}()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.sequence(); err != nil { // may let go of the lock: before any look-up
 		return nil, false, nil, err
 	}
-	if old := c.ids[id]; old != nil {
+	if old := c.live.find(id, t.hash); old != nil {
 		if old.fingerprint != fp {
 			return nil, false, nil, fmt.Errorf("%w: %s is running with other branches or payloads", ErrTxConflict, id)
 		}
 		return old, true, nil, nil
 	}
-	if past := c.past.get(t.key, t.started); past != nil {
+	if past := c.past.look(&t.key, t.hash, t.started); past != nil {
 		if past.fingerprint != fp {
 			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches or payloads", ErrTxConflict, id)
 		}
@@ -41,15 +48,19 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	}
 	t.xid = XID{Log: c.log.ID(), Incarnation: c.self, Seq: c.next}
 	c.next++
-	for _, br := range t.branches {
-		c.linkBranch(br)
-	}
-	if lanes == nil {
+	switch {
+	case lanes == nil:
 		t.seed = &branchRun{tx: t, lane: c.growing}
 		c.linkBranch(t.seed)
+	case !t.waits:
+		t.fresh = true
+	default:
+		for _, br := range t.branches {
+			c.linkBranch(br)
+		}
 	}
-	c.ids[id] = t
 	c.live.add(t)
+	c.raise()
 	c.owners.Add(1)
 	c.begun++
 	return t, false, nil, nil
@@ -57,34 +68,31 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 
 // known looks up whether the same request is running or remembered.
 func (c *Coordinator) known(id TxID, fp [16]byte) (known bool, t *txn, past *remembered) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if t = c.ids[id]; t != nil {
+	if t, past = c.lookUp(id); t != nil {
 		return t.fingerprint == fp, t, nil
 	}
-	past = c.past.get(outcomeKey(id), c.now())
 	return past != nil && past.fingerprint == fp, nil, past
+}
+
+// lookUp returns the running transaction of an id, or what is remembered of it.
+func (c *Coordinator) lookUp(id TxID) (*txn, *remembered) {
+	key := outcomeKey(id)
+	hash := c.past.byKey.hash(&key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.live.find(id, hash); t != nil {
+		return t, nil
+	}
+	return nil, c.past.look(&key, hash, c.now())
 }
 
 // newTxn makes a transaction that nobody knows of yet.
 func (c *Coordinator) newTxn(id TxID, fp [16]byte, lanes []*lane) *txn {
-	n := len(lanes)
-	var t *txn
-	var block []branchRun
-	if n == 2 { // the usual case is one piece of memory
-		whole := new(struct {
-			txn
-			block    [2]branchRun
-			branches [2]*branchRun
-		})
-		t, block = &whole.txn, whole.block[:]
-		t.branches = whole.branches[:]
-	} else {
-		t, block = new(txn), make([]branchRun, n)
-		t.branches = make([]*branchRun, n)
-	}
-	t.c, t.ctx, t.m = c, c.ctx, protocol.New(n)
+	t, block := newMemory(len(lanes))
+	t.c, t.ctx = c, c.ctx
+	t.m.Reset(len(lanes))
 	t.id, t.key, t.fingerprint, t.started = id, outcomeKey(id), fp, c.now()
+	t.hash = c.past.byKey.hash(&t.key)
 	for i, l := range lanes {
 		t.branches[i] = &block[i]
 		t.enlist(&block[i], l, i, false)
@@ -184,6 +192,7 @@ func (c *Coordinator) grown(t *txn) {
 	if t.seed != nil {
 		c.unlinkBranch(t.seed)
 		t.seed = nil
+		c.raise()
 	}
 }
 
@@ -201,19 +210,17 @@ func (c *Coordinator) unlinkBranch(br *branchRun) {
 func (c *Coordinator) forget(t *txn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.live.remove(t)
+	last := c.live.remove(t)
 	for i := range t.branches {
 		c.unlinkBranch(t.branches[i])
 	}
 	c.grown(t)
-	if c.ids[t.id] == t {
-		delete(c.ids, t.id)
-		if t.refused == nil {
-			c.past.add(t.key, remembered{
-				outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
-				ref: t.ref(), at: t.endedAt().UnixNano(),
-			})
-		}
+	c.raise()
+	if last && t.refused == nil {
+		c.past.put(&t.key, t.hash, &remembered{
+			outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
+			ref: t.ref(), at: t.endedAt().UnixNano(),
+		})
 	}
 }
 
@@ -243,15 +250,33 @@ func (t *txn) unlinkDone() {
 	}
 }
 
-// setLowWater works out the participant's low water anew. The caller holds c.mu.
+// raise works out how far low water may rise at participants at which nothing
+// older is unfinished: to the first transaction that is fresh or still grows, and
+// so may be anywhere, or else to the next one to begin. It is called after what
+// such a transaction turns into stands in the lists of its participants. The
+// caller holds c.mu.
+func (c *Coordinator) raise() {
+	seq := c.next
+	if t, ref := c.live.fresh.first(); t != nil {
+		seq = min(seq, ref.Seq)
+	}
+	if g, ref := c.growing.unfinished.first(); g != nil {
+		seq = min(seq, ref.Seq)
+	}
+	// With many callers it moves all the time, and to write it takes it away from
+	// all who read it: then it may lag behind a little, which is always safe.
+	if c.live.fresh.len() < 32 || seq > c.lowNext.Load()+16 {
+		c.lowNext.Store(seq)
+	}
+}
+
+// setLowWater works out what bounds the participant's low water beside
+// c.lowNext. The caller holds c.mu.
 func (l *lane) setLowWater() {
 	c := l.c
 	v := protocol.LowWaterView{
 		Replayed: c.next > 0, Plain: !l.p.Load().mayList(), Swept: l.swept,
-		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: c.next},
-	}
-	if g, _ := c.growing.unfinished.first(); g != nil {
-		v.Next = g.tx.xid // it may yet enlist here
+		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: math.MaxUint64},
 	}
 	if oldest, ref := l.unfinished.first(); oldest != nil {
 		if v.Oldest = v.Next; ref.Incarnation == c.self.Number {
@@ -280,7 +305,9 @@ func (c *Coordinator) logID() (id LogID) {
 // lowWater returns the lowest XID that may be unfinished at the participant, or
 // zero if that is not known.
 func (l *lane) lowWater() XID {
-	if seq := l.lowSeq.Load(); seq != 0 {
+	// In this order: what stops bounding the one bounds the other before.
+	next := l.c.lowNext.Load()
+	if seq := min(next, l.lowSeq.Load()); seq != 0 {
 		return XID{Log: l.c.log.ID(), Incarnation: l.c.self, Seq: seq}
 	}
 	if low := l.lowOld.Load(); low != nil {
@@ -311,8 +338,9 @@ func (c *Coordinator) lanesOf(branches []Branch, lanes []*lane) ([]*lane, error)
 }
 
 // own runs a transaction on the caller's goroutine until its outcome is known and
-// phase two is over or the completion wait has passed.
-func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
+// phase two is over or the completion wait has passed. It returns what may be
+// told, and whether nobody else can know the transaction any more.
+func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (committed, private bool, err error) {
 	defer t.c.owners.Done()
 	if t.seed != nil {
 		t.c.mu.Lock()
@@ -330,6 +358,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
 	if !t.ended && !t.complete(ctx, opts, timer) {
 		// Nobody waits any more: from here on the lanes move it.
 		t.signal = nil
+		t.leaves()
 	}
 	if timer != nil {
 		timer.Stop()
@@ -337,7 +366,10 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) {
 	t.owned = false
 	t.unlinkDone()
 	t.detach()
+	committed, err = t.toldResult()
+	private = t.private()
 	t.mu.Unlock()
+	return committed, private, err
 }
 
 // untilTold forces what must be forced and waits for the rest. The caller holds

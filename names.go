@@ -18,6 +18,9 @@ import (
 const MaxPayload = 256 << 10
 
 func checkTxID(id TxID) error {
+	if printable(id) {
+		return nil // the usual id: ASCII, and not too long
+	}
 	switch {
 	case id == "":
 		return fmt.Errorf("%w: the transaction id is empty", ErrBadRequest)
@@ -32,6 +35,19 @@ func checkTxID(id TxID) error {
 		}
 	}
 	return nil
+}
+
+// printable reports whether an id is right and in ASCII.
+func printable(id TxID) bool {
+	if len(id) == 0 || len(id) > protocol.MaxTxID {
+		return false
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 func checkParticipantID(id string) error {
@@ -89,10 +105,14 @@ func errTwice(id string) error {
 func fingerprint(branches []Branch) (f [16]byte) {
 	var space [8]int
 	order := space[:0]
+	sorted := true // as branches usually are: always listed in the same order
 	for i := range branches {
 		order = append(order, i)
+		sorted = sorted && (i == 0 || branches[i-1].Participant <= branches[i].Participant)
 	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(branches[a].Participant, branches[b].Participant) })
+	if !sorted {
+		slices.SortFunc(order, func(a, b int) int { return cmp.Compare(branches[a].Participant, branches[b].Participant) })
+	}
 	var buf [512]byte
 	text := buf[:0]
 	for _, i := range order {

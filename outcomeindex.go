@@ -22,14 +22,14 @@ func newOutcomeIndex() outcomeIndex {
 	return x
 }
 
+// hash returns the hash of a key. It may be called at any time.
 func (x *outcomeIndex) hash(key *[16]byte) uint32 {
 	return uint32(maphash.Bytes(x.seed, key[:]) >> 32)
 }
 
-// find returns the slot of a key, or the empty one where it belongs. at returns
+// find returns the slot of a key with that hash, or the empty one where it belongs. at returns
 // the key that stands at a place in the ring.
-func (x *outcomeIndex) find(key *[16]byte, at func(int) *[16]byte) (slot int, place int, ok bool) {
-	hash := x.hash(key)
+func (x *outcomeIndex) find(key *[16]byte, hash uint32, at func(int) *[16]byte) (slot int, place int, ok bool) {
 	i := int(hash >> x.shift)
 	for ; x.slots[i] != 0; i = (i + 1) & (len(x.slots) - 1) {
 		if uint32(x.slots[i]>>32) == hash {
@@ -42,9 +42,9 @@ func (x *outcomeIndex) find(key *[16]byte, at func(int) *[16]byte) (slot int, pl
 }
 
 // set lets a key stand for a place, whatever it stood for.
-func (x *outcomeIndex) set(key *[16]byte, place int, at func(int) *[16]byte) {
-	i, _, ok := x.find(key, at)
-	x.slots[i] = uint64(x.hash(key))<<32 | uint64(uint32(place+1))
+func (x *outcomeIndex) set(key *[16]byte, hash uint32, place int, at func(int) *[16]byte) {
+	i, _, ok := x.find(key, hash, at)
+	x.slots[i] = uint64(hash)<<32 | uint64(uint32(place+1))
 	if ok {
 		return
 	}

@@ -66,7 +66,10 @@ func outcomeKey(id TxID) [16]byte { return txlog.KeyOf(string(id)) }
 
 func (o *outcomes) len() int { return o.byKey.n }
 
-func (o *outcomes) add(key [16]byte, r remembered) {
+func (o *outcomes) add(key [16]byte, r remembered) { o.put(&key, o.byKey.hash(&key), &r) }
+
+// put is add for whoever has the key's hash.
+func (o *outcomes) put(key *[16]byte, hash uint32, r *remembered) {
 	at := o.n
 	if at < o.limit {
 		if at == len(o.pages)*len(outcomePage{}) {
@@ -77,17 +80,18 @@ func (o *outcomes) add(key [16]byte, r remembered) {
 		at = o.first
 		o.first = (o.first + 1) % o.limit
 		old := o.at(at)
-		if slot, place, ok := o.byKey.find(&old.key, o.key); ok && place == at {
+		if slot, place, ok := o.byKey.find(&old.key, o.byKey.hash(&old.key), o.key); ok && place == at {
 			o.byKey.remove(slot)
 			o.dropped = old.remembered.at
 		}
 	}
-	*o.at(at) = outcomeEntry{key, r}
-	o.byKey.set(&key, at, o.key)
+	*o.at(at) = outcomeEntry{*key, *r}
+	o.byKey.set(key, hash, at, o.key)
 }
 
-func (o *outcomes) get(key [16]byte, now time.Time) *remembered {
-	_, at, ok := o.byKey.find(&key, o.key)
+// look returns what is remembered under a key with that hash, or nil.
+func (o *outcomes) look(key *[16]byte, hash uint32, now time.Time) *remembered {
+	_, at, ok := o.byKey.find(key, hash, o.key)
 	if !ok || now.UnixNano()-o.at(at).remembered.at > int64(o.keep) {
 		return nil
 	}

@@ -20,14 +20,14 @@ func TestOutcomesForgetTheOldest(t *testing.T) {
 	}
 	now := began.Add(time.Minute)
 	for i := range 2 * limit {
-		if r := o.get(id(i), now); (r != nil) != (i >= limit) || r != nil && r.ref.Seq != uint64(i) {
+		if r := look(o, id(i), now); (r != nil) != (i >= limit) || r != nil && r.ref.Seq != uint64(i) {
 			t.Fatalf("outcome %d: %+v", i, r)
 		}
 	}
 	if o.len() != limit || !o.since(now).Equal(began.Add((limit-1)*time.Millisecond)) {
 		t.Errorf("%d remembered, since %v", o.len(), o.since(now))
 	}
-	if o.get(id(2*limit-1), now.Add(2*time.Hour)) != nil {
+	if look(o, id(2*limit-1), now.Add(2*time.Hour)) != nil {
 		t.Error("an outcome is remembered for longer than it should")
 	}
 }
@@ -56,7 +56,7 @@ func TestOutcomeIndexIsThatOfAMap(t *testing.T) {
 	for step := range 200_000 {
 		key := outcomeKey(TxID(fmt.Sprint("order-", rng.Intn(20_000))))
 		if step%100_000 > 80_000 || rng.Intn(3) == 0 {
-			slot, place, ok := x.find(&key, at)
+			slot, place, ok := x.find(&key, x.hash(&key), at)
 			if old, had := want[key]; had != ok || ok && place != old {
 				t.Fatalf("step %d: found %v at %d, want %v at %d", step, ok, place, had, old)
 			}
@@ -67,7 +67,7 @@ func TestOutcomeIndexIsThatOfAMap(t *testing.T) {
 			}
 		} else {
 			ring = append(ring, key)
-			x.set(&key, len(ring)-1, at)
+			x.set(&key, x.hash(&key), len(ring)-1, at)
 			want[key] = len(ring) - 1
 		}
 		if x.n != len(want) {
@@ -75,11 +75,15 @@ func TestOutcomeIndexIsThatOfAMap(t *testing.T) {
 		}
 	}
 	for key, place := range want {
-		if _, got, ok := x.find(&key, at); !ok || got != place {
+		if _, got, ok := x.find(&key, x.hash(&key), at); !ok || got != place {
 			t.Fatalf("found %v at %d, want it at %d", ok, got, place)
 		}
 	}
 	if removed < 10_000 {
 		t.Errorf("only %d were removed", removed)
 	}
+}
+
+func look(o *outcomes, key [16]byte, now time.Time) *remembered {
+	return o.look(&key, o.byKey.hash(&key), now)
 }

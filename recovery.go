@@ -190,9 +190,7 @@ func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 		t.branches = append(t.branches, br)
 		c.linkBranch(br)
 	}
-	if t.id != "" {
-		c.ids[t.id] = t
-	}
+	t.hash = c.past.byKey.hash(&t.key)
 	c.live.add(t)
 	return t
 }

@@ -113,13 +113,11 @@ func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn 
 	t.mu.Lock()
 	t.giveUp = cancel
 	t.mu.Unlock()
-	t.grow(ctx, opts, fn)
-	_, err = t.result()
-	return err
+	return t.grow(ctx, opts, fn)
 }
 
 // grow calls fn and finishes the transaction, also if fn panics.
-func (t *txn) grow(ctx context.Context, opts *TxOptions, fn func(context.Context, *Tx) error) {
+func (t *txn) grow(ctx context.Context, opts *TxOptions, fn func(context.Context, *Tx) error) (result error) {
 	var err error
 	returned := false
 	defer func() {
@@ -135,8 +133,9 @@ func (t *txn) grow(ctx context.Context, opts *TxOptions, fn func(context.Context
 		}
 		t.prepareBy = t.c.now().Add(t.prepareTimeout(opts))
 		t.mu.Unlock()
-		t.own(ctx, opts, first)
+		_, _, result = t.own(ctx, opts, first)
 	}()
 	err = fn(ctx, &Tx{t})
 	returned = true
+	return nil // what own says takes its place
 }

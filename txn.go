@@ -24,6 +24,8 @@ type txn struct {
 	c           *Coordinator
 	id          TxID
 	key         [16]byte // the id's, where outcomes are remembered
+	hash        uint32   // of the key
+	whole       *memory  // what it lives in, or nil
 	xid         XID
 	fingerprint [16]byte
 	branches    []*branchRun // grows under mu and c.mu, until phase one
@@ -32,7 +34,9 @@ type txn struct {
 	waits       bool      // some participant may block
 	recovered   bool
 
-	at uint64 // where it stands in c.live. Guarded by c.mu
+	at    uint64 // where it stands in c.live. Guarded by c.mu
+	known bool   // somebody else may hold it; see liveTable. Guarded by c.mu
+	fresh bool   // see liveTable. Guarded by c.mu, and written under mu
 	// seed stands in the list of transactions that still grow, which low water
 	// must not pass: they may enlist any participant. Guarded by c.mu.
 	seed *branchRun
@@ -42,9 +46,10 @@ type txn struct {
 	ctx       context.Context // for calls: the caller's until the outcome is told
 	cancel    context.CancelFunc
 	giveUp    context.CancelFunc // ends the context given to the function of Run
-	inline    *inlineCall        // the first of the calls to participants that never block
-	inlineEnd *inlineCall
+	inline    []inlineCall       // calls to participants that never block, in order
+	called    int                // how many of them have been taken
 	pumping   bool
+	sent      bool          // a lane, a timer or another goroutine may hold it; see memory
 	owned     bool          // a caller waits for the outcome, or for phase two
 	forcing   txlog.Kind    // the record that the owner must force next, or 0
 	signal    chan struct{} // tells the owner to look; nil if nobody waits
@@ -67,10 +72,6 @@ type branchRun struct {
 	at     uint64 // where it stands among the lane's unfinished. Guarded by c.mu
 	linked bool   // it does. Guarded by c.mu, and written under tx.mu
 
-	// Places in the transaction's queue of calls that never block: a rollback may
-	// be queued while the prepare still is. Guarded by tx.mu.
-	inlinePrepare, inlineFinish inlineCall
-
 	// Guarded by tx.mu.
 	payload     []byte
 	prepares    int // attempts
@@ -84,7 +85,6 @@ type branchRun struct {
 type inlineCall struct {
 	br   *branchRun
 	verb protocol.Verb
-	next *inlineCall
 }
 
 func (t *txn) ref() txlog.Ref {
@@ -123,9 +123,11 @@ func (t *txn) step(ev protocol.Event) {
 func (t *txn) pump(owner bool) {
 	if !t.pumping {
 		t.pumping = true
-		for t.inline != nil {
-			call := t.inline
-			t.inline, call.next = call.next, nil
+		for t.called < len(t.inline) {
+			call := t.inline[t.called]
+			if t.called++; t.called == len(t.inline) {
+				t.inline, t.called = t.inline[:0], 0
+			}
 			t.call(call.br, call.verb)
 		}
 		t.pumping = false
@@ -234,20 +236,29 @@ func (t *txn) force() protocol.Event {
 
 func (t *txn) send(br *branchRun, verb protocol.Verb) {
 	if br.lane.inline() {
-		call := &br.inlineFinish
-		if verb == protocol.Prepare {
-			call = &br.inlinePrepare
-		}
-		call.br, call.verb = br, verb
-		if t.inline == nil {
-			t.inline = call
-		} else {
-			t.inlineEnd.next = call
-		}
-		t.inlineEnd = call
+		t.inline = append(t.inline, inlineCall{br, verb})
 		return
 	}
+	t.leaves()
 	br.lane.submit(br, verb)
+}
+
+// leaves notes that from now on others than the owner hold the transaction, and
+// that it may have to wait for them. The caller holds t.mu.
+func (t *txn) leaves() {
+	t.sent = true
+	if !t.fresh {
+		return
+	}
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	for i, br := range t.branches {
+		if !t.m.Done(i) {
+			t.c.linkBranch(br)
+		}
+	}
+	t.c.live.settle(t)
+	t.c.raise()
 }
 
 // retry lets a branch wait for its next attempt.
@@ -256,6 +267,7 @@ func (t *txn) retry(br *branchRun) {
 	if verb == protocol.Prepare {
 		attempt = br.prepares
 	}
+	t.leaves()
 	br.nextAttempt = br.lane.retry(br, verb, br.failures)
 	if verb != protocol.Prepare && noteworthy(br.failures) {
 		t.c.cfg.Logger.Warn("a decided branch is not finished: it is tried again and again",
@@ -380,6 +392,7 @@ func (t *txn) logDecision(o Outcome) {
 func (t *txn) watchHung() {
 	for i := range t.branches {
 		if t.m.Calling(i) {
+			t.leaves()
 			t.c.after(hungGrace, func() { t.handle(protocol.Hung{Branch: i}) })
 		}
 	}

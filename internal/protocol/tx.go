@@ -18,6 +18,16 @@ type Tx struct {
 // that many.
 func New(room int) Tx { return Tx{whose: -1, branches: make([]branch, 0, room)} }
 
+// Reset makes t what [New] returns, whatever it was, and keeps its memory if that
+// is room enough.
+func (t *Tx) Reset(room int) {
+	branches := t.branches[:0]
+	if cap(branches) < room {
+		branches = make([]branch, 0, room)
+	}
+	*t = Tx{whose: -1, branches: branches}
+}
+
 // Enlist adds a branch and returns its index. Plain says that the participant
 // cannot list what it holds in doubt; touched that work is done for the branch
 // before it is asked to prepare, so that it must be rolled back even then.
