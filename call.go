@@ -28,6 +28,11 @@ func (c *Coordinator) call(j job) {
 // participant works.
 func (t *txn) call(br *branchRun, verb protocol.Verb) {
 	l, trace := br.lane, t.c.cfg.Trace
+	if verb == protocol.Rollback && t.stopped() {
+		br.failures, br.lastError = br.failures+1, "a recovery hold covers it: it is not called"
+		t.step(protocol.NoAnswer{Branch: br.index, Verb: verb})
+		return
+	}
 	r := l.p.Load()
 	var b Branch
 	ctx, ok := t.callArguments(&b, br, verb)

@@ -60,6 +60,10 @@ type Coordinator struct {
 
 	resolving sync.Mutex // one operator at a time
 
+	hold   atomic.Pointer[holding] // written under c.mu
+	holds  sync.Mutex              // held while a hold or a release is forced
+	parked []*txn                  // what waits for a release. Guarded by c.mu
+
 	closed   chan struct{} // closed when Close is done
 	closeErr error
 }
@@ -129,6 +133,7 @@ func newCoordinator(cfg *Config) (*Coordinator, error) {
 		return nil, err
 	}
 	c := &Coordinator{cfg: full, closed: make(chan struct{}), live: newLiveTable(), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
+	c.hold.Store(new(holding))
 	c.growing = &lane{c: c}
 	c.reserved = sync.NewCond(&c.mu)
 	for _, p := range full.Participants {
@@ -148,16 +153,16 @@ func newCoordinator(cfg *Config) (*Coordinator, error) {
 // beginIncarnation makes this opening of the log part of its history, before the
 // first XID of it is used.
 func (c *Coordinator) beginIncarnation() error {
-	number := uint32(1)
-	if n := len(c.history); n > 0 {
-		number = c.history[n-1].Incarnation.Number + 1
+	number, err := c.nextIncarnation()
+	if err != nil {
+		return err
 	}
 	var nonce [4]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return err
 	}
 	c.self = protocol.Incarnation{Number: number, Nonce: binary.LittleEndian.Uint32(nonce[:])}
-	err := c.log.Force(&txlog.Incarnation{Incarnation: c.self, Through: seqBlock})
+	err = c.log.Force(&txlog.Incarnation{Incarnation: c.self, Through: seqBlock})
 	if err != nil {
 		return err
 	}

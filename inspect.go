@@ -49,7 +49,7 @@ func (c *Coordinator) RememberedSince() time.Time {
 type TxInfo struct {
 	TxID     TxID // empty for a branch that the sweep found and no log knows
 	XID      XID
-	State    string  // active, preparing, committing or rolling_back
+	State    string  // active, preparing, committing, rolling_back or held (see Hold)
 	Outcome  Outcome // OutcomeUnknown until it may be told
 	Reason   Reason  // of a rollback
 	Started  time.Time
@@ -97,6 +97,9 @@ func (t *txn) info(f Filter) (TxInfo, bool) {
 	info := TxInfo{
 		TxID: t.id, XID: t.xid, State: wireState(t.m.State()), Outcome: t.m.Outcome(),
 		Reason: t.reason, Started: t.started, Decided: t.decidedAt,
+	}
+	if t.presumed && t.m.State() == protocol.Doubtful {
+		info.State = "held"
 	}
 	if t.ended || f.State != "" && f.State != info.State {
 		return info, false
@@ -171,7 +174,7 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	case i < 0:
 		return fmt.Errorf("%w: transaction %s has no branch at %s", ErrBadRequest, id, participant)
 	case !decided:
-		return fmt.Errorf("%w: transaction %s is not decided yet", ErrBadRequest, id)
+		return fmt.Errorf("%w: transaction %s is not decided; if it is held, release the hold first", ErrBadRequest, id)
 	case done:
 		return fmt.Errorf("%w: the branch of %s at %s is finished already", ErrBadRequest, id, participant)
 	}

@@ -275,7 +275,7 @@ func (c *Coordinator) raise() {
 func (l *lane) setLowWater() {
 	c := l.c
 	v := protocol.LowWaterView{
-		Replayed: c.next > 0, Plain: !l.p.Load().mayList(), Swept: l.swept,
+		Replayed: c.next > 0, Held: c.hold.Load().active, Plain: !l.p.Load().mayList(), Swept: l.swept,
 		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: math.MaxUint64},
 	}
 	if oldest, ref := l.unfinished.first(); oldest != nil {

@@ -109,7 +109,10 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 			outcome: rec.Outcome, code: rec.Code, fingerprint: rec.Fingerprint,
 			ref: rec.Ref, at: rec.At.UnixNano(),
 		})
-	case *txlog.Hold, *txlog.Release:
+	case *txlog.Hold:
+		c.hold.Store(c.hold.Load().with(rec.Through, e.Time, rec.Reason))
+	case *txlog.Release:
+		c.hold.Store(c.hold.Load().ended())
 	default:
 		return fmt.Errorf("a record of kind %s, which this program does not know", e.Record.Kind())
 	}
@@ -168,7 +171,9 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 			if c.ctx.Err() != nil {
 				return
 			}
-			t.handle(protocol.Recovered{})
+			if c.reach(t) {
+				t.handle(protocol.Recovered{})
+			}
 		}
 	})
 }
@@ -184,13 +189,18 @@ func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 	for _, b := range u.prepare.Branches {
 		found.Plain = append(found.Plain, b.Plain)
 	}
-	t.m = protocol.Recover(found)
+	t.m, t.presumed = protocol.Recover(found), u.decision == OutcomeUnknown
 	for i, b := range u.prepare.Branches {
 		br := &branchRun{tx: t, lane: c.lane(b.Participant), index: i}
 		t.branches = append(t.branches, br)
 		c.linkBranch(br)
 	}
 	t.hash = c.past.byKey.hash(&t.key)
+	if t.presumed && c.hold.Load().covers(x.Incarnation.Number) {
+		t.park() // before anybody can ask
+		t.parking = true
+		c.parked = append(c.parked, t)
+	}
 	c.live.add(t)
 	return t
 }

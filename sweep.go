@@ -67,7 +67,7 @@ func (c *Coordinator) sweep(l *lane) error {
 		})
 	}
 	orphans := 0
-	if err == nil {
+	if err == nil && !c.heed(l, c.unheardOf(suspects)) {
 		orphans = c.adopt(l, suspects)
 	}
 	if f := c.cfg.Trace.Swept; f != nil {
@@ -136,12 +136,12 @@ func (c *Coordinator) adopt(l *lane, suspects []XID) int {
 	for _, x := range suspects {
 		verdict := protocol.Sweep(x, protocol.View{
 			Log: c.log.ID(), Replayed: true, History: c.history,
-			Live: running[x], Decision: decisions[refOf(x)],
+			Live: running[x], Held: c.hold.Load().covers(x.Incarnation.Number), Decision: decisions[refOf(x)],
 		})
 		switch verdict {
 		case protocol.RollBack:
 			orphans = append(orphans, c.orphan(l, x))
-		case protocol.UnknownIncarnation, protocol.Decided:
+		case protocol.UnknownIncarnation, protocol.Decided, protocol.Held:
 			if x.Incarnation != c.self {
 				unclear++
 			}
@@ -160,6 +160,19 @@ func (c *Coordinator) adopt(l *lane, suspects []XID) int {
 		t.handle(protocol.Recovered{})
 	}
 	return len(orphans)
+}
+
+// unheardOf returns the branches of incarnations or sequences that this log never had.
+func (c *Coordinator) unheardOf(suspects []XID) (unknown []XID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, x := range suspects {
+		v := protocol.View{Log: c.log.ID(), Replayed: true, History: c.history}
+		if protocol.Sweep(x, v) == protocol.UnknownIncarnation {
+			unknown = append(unknown, x)
+		}
+	}
+	return unknown
 }
 
 // decisions returns what the log decided about transactions that are not live.
@@ -189,7 +202,7 @@ func refOf(x XID) txlog.Ref {
 // c.mu.
 func (c *Coordinator) orphan(l *lane, x XID) *txn {
 	t := &txn{c: c, xid: x, started: c.now(), recovered: true, waits: true, ctx: c.ctx}
-	t.m = protocol.Recover(protocol.Found{Plain: []bool{false}, Unlogged: true})
+	t.m, t.presumed = protocol.Recover(protocol.Found{Plain: []bool{false}, Unlogged: true}), true
 	br := &branchRun{tx: t, lane: l}
 	t.branches = []*branchRun{br}
 	c.linkBranch(br)

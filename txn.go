@@ -33,16 +33,20 @@ type txn struct {
 	prepareBy   time.Time // when the prepare timeout passes
 	waits       bool      // some participant may block
 	recovered   bool
+	presumed    bool // no log says how it ends: to roll it back is a presumption
 
-	at    uint64 // where it stands in c.live. Guarded by c.mu
-	known bool   // somebody else may hold it; see liveTable. Guarded by c.mu
-	fresh bool   // see liveTable. Guarded by c.mu, and written under mu
+	at      uint64 // where it stands in c.live. Guarded by c.mu
+	known   bool   // somebody else may hold it; see liveTable. Guarded by c.mu
+	parking bool   // a recovery hold covers it. Guarded by c.mu
+	reached bool   // recovery goes on with it. Guarded by c.mu
+	fresh   bool   // see liveTable. Guarded by c.mu, and written under mu
 	// seed stands in the list of transactions that still grow, which low water
 	// must not pass: they may enlist any participant. Guarded by c.mu.
 	seed *branchRun
 
 	mu        sync.Mutex
 	m         protocol.Tx
+	parked    protocol.Tx     // in place of m while a hold covers it
 	ctx       context.Context // for calls: the caller's until the outcome is told
 	cancel    context.CancelFunc
 	giveUp    context.CancelFunc // ends the context given to the function of Run

@@ -159,7 +159,8 @@
 // stand still while it is made.
 //
 // It holds, in this order: an incarnation for each one of the log, with the
-// sequences it has reserved; the hold, if there is one; logged: every transaction
+// sequences it has reserved; the last hold and its release, if there are any: what
+// was released still says which incarnations are known to be doubtful; logged: every transaction
 // for which the log ever held a prepare record and that has ended; horizon: every
 // outcome that ended after this time is still remembered (absent if none was
 // dropped); outcome: the transactions that have ended and are remembered, in the

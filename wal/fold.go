@@ -23,6 +23,7 @@ type fold struct {
 
 	history []stamped[*txlog.Incarnation]
 	hold    stamped[*txlog.Hold]
+	release stamped[*txlog.Release] // of that hold
 	logged  refs.Set
 	horizon int64 // the end of the youngest outcome that was dropped; 0: none was
 	open    map[txlog.Ref]*openTx
@@ -122,9 +123,9 @@ func (f *fold) add(e txlog.Entry) error {
 	case *txlog.End:
 		return f.end(r, at)
 	case *txlog.Hold:
-		f.hold = stamped[*txlog.Hold]{at, joined(f.hold.record, r)}
+		f.hold, f.release = stamped[*txlog.Hold]{at, joined(f.hold.record, r)}, stamped[*txlog.Release]{}
 	case *txlog.Release:
-		f.hold = stamped[*txlog.Hold]{}
+		f.release = stamped[*txlog.Release]{at, r}
 	default:
 		return contradiction("a record of kind %v", e.Record.Kind())
 	}
@@ -210,6 +211,11 @@ func (f *fold) writeAll(w *checkpointWriter, fsys vfs.FS, before *checkpointFile
 	}
 	if f.hold.record != nil {
 		if err := w.add(f.hold.time, f.hold.record); err != nil {
+			return err
+		}
+	}
+	if f.hold.record != nil && f.release.record != nil {
+		if err := w.add(f.release.time, f.release.record); err != nil {
 			return err
 		}
 	}

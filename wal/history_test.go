@@ -161,7 +161,11 @@ func (m *meaning) add(r txlog.Record) error {
 		_, _ = fmt.Sscanf(m.hold, "%d", &before)
 		m.hold = fmt.Sprint(max(before, r.Through), r.Reason)
 	case *txlog.Release:
-		m.hold = ""
+		if m.hold != "" {
+			var through uint32
+			_, _ = fmt.Sscanf(m.hold, "%d", &through)
+			m.hold = fmt.Sprint(through, "released")
+		}
 	default:
 		return fmt.Errorf("a %v", r.Kind())
 	}

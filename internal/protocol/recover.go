@@ -51,6 +51,12 @@ func Recover(f Found) Tx {
 	return t
 }
 
+// Parked returns what stands for a transaction of so many branches while a recovery
+// hold covers it: nothing is known of it, and nothing happens to it.
+func Parked(branches int) Tx {
+	return Tx{state: Doubtful, whose: -1, branches: make([]branch, branches)}
+}
+
 func resolvedState(stated, decided Outcome) BranchState {
 	switch {
 	case stated != decided:

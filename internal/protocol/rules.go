@@ -18,6 +18,7 @@ type View struct {
 	Replayed bool      // the log was read to its end
 	History  []Opening // every incarnation of the log, the current one last
 	Live     bool      // the XID is in the live table
+	Held     bool      // a recovery hold covers its incarnation
 	Decision Outcome   // how it ended, if the log still says so
 }
 
@@ -39,10 +40,13 @@ const (
 	// Decided: the log does not say that it was rolled back, yet the participant still
 	// lists it after it acknowledged. Somebody must look.
 	Decided
+	// Held: the log may not be the whole truth about its incarnation, and says
+	// nothing about it.
+	Held
 )
 
 var verdictNames = [...]string{
-	"roll_back", "foreign", "not_yet", "running", "unknown_incarnation", "decided",
+	"roll_back", "foreign", "not_yet", "running", "unknown_incarnation", "decided", "held",
 }
 
 // String returns the verdict's name in lower case.
@@ -62,6 +66,8 @@ func Sweep(x XID, v View) Verdict {
 		return UnknownIncarnation
 	case v.Decision != OutcomeUnknown && v.Decision != RolledBack:
 		return Decided
+	case v.Held && v.Decision == OutcomeUnknown:
+		return Held
 	}
 	return RollBack
 }
@@ -78,6 +84,9 @@ func known(x XID, history []Opening) bool {
 // LowWaterView is what bounds the low water of one participant.
 type LowWaterView struct {
 	Replayed bool
+	// Held says that a recovery hold is in force: what began elsewhere under this
+	// log's id is not known.
+	Held bool
 	// Next is the lowest XID that no transaction has yet.
 	Next XID
 	// Oldest is the lowest XID of a live transaction with an unfinished branch
@@ -96,7 +105,7 @@ type LowWaterView struct {
 // listing participant may hold branches that no log knows until the sweep has
 // seen them.
 func LowWater(v LowWaterView) XID {
-	if !v.Replayed {
+	if !v.Replayed || v.Held {
 		return XID{}
 	}
 	if !v.Plain && !v.Swept && !canary.On(canary.LowWaterPastUnswept) {
