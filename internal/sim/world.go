@@ -71,10 +71,12 @@ type branch struct {
 	hung     bool  // the prepare was reported hung
 	beside   bool  // a rollback was sent beside it
 	asked    bool  // the machine asked for a retry
-	vote     protocol.Vote
 	sweep    sweeping
 	swept    bool
 	orphan   bool // prepared when the coordinator crashed
+
+	// The log.
+	vote protocol.Vote // in the decision to commit, as long as the log holds one
 }
 
 // row is what a participant stores durably.
