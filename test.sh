@@ -134,7 +134,7 @@ run kills test -count=1 -v -run 'TestKilledAtRandom' "$@" ./kill
 # that the tag puts into the protocol.
 if [ -d internal/sim ]; then
 	run explorer . -count=1 -v "$@" ./internal/sim
-	run canaries . -count=1 -v -tags canary -run TestCanaries "$@" ./internal/sim
+	run canaries . -count=1 -v -tags canary -run TestCanaries "$@" . ./internal/sim
 fi
 
 took=$(($(date +%s) - start))
