@@ -128,45 +128,72 @@ func compare(t *testing.T, with reduction, whole, seen observations) {
 
 // TestKeyIsExact: all worlds that have the same key can do the same. For every
 // state of a world walked without the two reductions of the key, the keys of what
-// may come next depend on nothing but its own key.
+// may come next depend on nothing but its own key. Where nothing is done at once
+// more messages are under way, so small worlds are walked in that way too.
 func TestKeyIsExact(t *testing.T) {
 	for _, r := range keyWorlds {
 		t.Run(r.name(), func(t *testing.T) {
 			t.Parallel()
-			classes := map[sum]sum{} // to the sum of what comes next
-			keyOf := func(w *world) sum { return hash(w.key(&r, nil)) }
-			var from *world
-			var me sum
-			var next []sum
-			note := func() {
-				slices.SortFunc(next, compareSums)
-				all := []byte{}
-				for _, k := range slices.Compact(next) {
-					all = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(all, k.hi), k.lo)
-				}
-				if before, ok := classes[me]; ok && before != hash(all) {
-					t.Errorf("two worlds with the key of %+v can do different things", *from)
-				}
-				classes[me] = hash(all)
-			}
-			res := without(t, r, interchange|oblivion, watch{step: func(w, to *world) {
-				if w != from {
-					if from != nil {
-						note()
-					}
-					from, me, next = w, keyOf(w), next[:0]
-				}
-				if k := keyOf(to); k != me {
-					next = append(next, k)
-				}
-			}})
-			note() // of the last state
-			t.Logf("%d states have %d keys", res.States, len(classes))
-			if len(classes) >= res.States {
-				t.Error("no two states have the same key")
-			}
+			keyIsExact(t, &r, interchange|oblivion)
+		})
+	}
+	for _, r := range plainWorlds {
+		t.Run("nothing at once/"+r.name(), func(t *testing.T) {
+			t.Parallel()
+			keyIsExact(t, &r, allReductions)
 		})
 	}
 }
 
+func keyIsExact(t *testing.T, r *Rules, off reduction) {
+	t.Helper()
+	keyed := *r
+	keyed.Without = off &^ (interchange | oblivion)
+	classes := map[sum]sum{} // to the sum of what comes next
+	keyOf := func(w *world) sum { return hash(w.key(&keyed, nil)) }
+	var from *world
+	var me sum
+	var next []sum
+	note := func() {
+		slices.SortFunc(next, compareSums)
+		all := []byte{}
+		for _, k := range slices.Compact(next) {
+			all = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(all, k.hi), k.lo)
+		}
+		if before, ok := classes[me]; ok && before != hash(all) {
+			t.Errorf("two worlds with the key of %+v can do different things", *from)
+		}
+		classes[me] = hash(all)
+	}
+	res := without(t, *r, off, watch{step: func(w, to *world) {
+		if w != from {
+			if from != nil {
+				note()
+			}
+			from, me, next = w, keyOf(w), next[:0]
+		}
+		if k := keyOf(to); k != me {
+			next = append(next, k)
+		}
+	}})
+	note() // of the last state
+	t.Logf("%d states have %d keys", res.States, len(classes))
+	if len(classes) >= res.States {
+		t.Error("no two states have the same key")
+	}
+}
+
 func compareSums(a, b sum) int { return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo)) }
+
+// TestCrashesAreCounted: a world walked with crashes counted goes to its bounds and
+// no further.
+func TestCrashesAreCounted(t *testing.T) {
+	r := Rules{Kinds: localLocal, Crashes: 2, Colds: 1, Attempts: 1}
+	var crashes, colds uint8
+	without(t, r, uncounted, watch{state: func(w *world) {
+		crashes, colds = max(crashes, w.crashes), max(colds, w.colds)
+	}})
+	if crashes != r.Crashes || colds != r.Colds {
+		t.Errorf("%d crashes and %d cold starts were seen, want %d and %d", crashes, colds, r.Crashes, r.Colds)
+	}
+}

@@ -37,4 +37,4 @@ var plainWorlds = []Rules{
 }
 
 // keyWorlds are walked without the reductions of the key.
-var keyWorlds = append(slices.Clone(plainWorlds), threeWorlds[0], threeWorlds[3])
+var keyWorlds = append(slices.Clone(plainWorlds), threeWorlds[3])
