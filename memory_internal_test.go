@@ -70,7 +70,7 @@ func TestMemoryOfAKnownTransactionIsNotUsedAgain(t *testing.T) {
 		}},
 		{name: "retry", look: func(c *Coordinator, _ XID) { _ = c.Retry(ctx, "t") }},
 		{name: "sweep", look: func(c *Coordinator, x XID) {
-			c.unowned(c.lane("a"), []InDoubtBranch{{XID: x}})
+			c.unowned(c.lane("a"), []InDoubtBranch{{XID: x}}, c.look)
 		}},
 		{name: "close", look: func(c *Coordinator, _ XID) {
 			go func() { _ = c.Close() }()

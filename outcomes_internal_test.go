@@ -20,14 +20,14 @@ func TestOutcomesForgetTheOldest(t *testing.T) {
 	}
 	now := began.Add(time.Minute)
 	for i := range 2 * limit {
-		if r := look(o, id(i), now); (r != nil) != (i >= limit) || r != nil && r.ref.Seq != uint64(i) {
+		if r := lookFor(o, id(i), now); (r != nil) != (i >= limit) || r != nil && r.ref.Seq != uint64(i) {
 			t.Fatalf("outcome %d: %+v", i, r)
 		}
 	}
 	if o.len() != limit || !o.since(now).Equal(began.Add((limit-1)*time.Millisecond)) {
 		t.Errorf("%d remembered, since %v", o.len(), o.since(now))
 	}
-	if look(o, id(2*limit-1), now.Add(2*time.Hour)) != nil {
+	if lookFor(o, id(2*limit-1), now.Add(2*time.Hour)) != nil {
 		t.Error("an outcome is remembered for longer than it should")
 	}
 }
@@ -84,6 +84,6 @@ func TestOutcomeIndexIsThatOfAMap(t *testing.T) {
 	}
 }
 
-func look(o *outcomes, key [16]byte, now time.Time) *remembered {
+func lookFor(o *outcomes, key [16]byte, now time.Time) *remembered {
 	return o.look(&key, o.byKey.hash(&key), now)
 }

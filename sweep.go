@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -57,8 +58,12 @@ func (c *Coordinator) sweep(l *lane) error {
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, sweepTimeout)
 	defer cancel()
+	look := c.look
+	if canary.On(canary.LookBeforeList) || canary.On(canary.PresumeOwn) {
+		look = c.lookEarly(l)
+	}
 	listed, err := list(ctx, r.lister, c.log.ID())
-	suspects := c.unowned(l, listed)
+	suspects := c.unowned(l, listed, look)
 	if err == nil && len(suspects) > 0 {
 		var again []InDoubtBranch
 		again, err = list(ctx, r.lister, c.log.ID())
@@ -68,7 +73,7 @@ func (c *Coordinator) sweep(l *lane) error {
 	}
 	orphans := 0
 	if err == nil && !c.heed(l, c.unheardOf(suspects)) {
-		orphans = c.adopt(l, suspects)
+		orphans = c.adopt(l, suspects, look)
 	}
 	if f := c.cfg.Trace.Swept; f != nil {
 		f(l.id, len(listed), orphans, err)
@@ -91,13 +96,13 @@ func list(ctx context.Context, lister Lister, log LogID) (branches []InDoubtBran
 }
 
 // unowned returns the listed branches of our log that no live transaction owns.
-func (c *Coordinator) unowned(l *lane, listed []InDoubtBranch) (suspects []XID) {
+func (c *Coordinator) unowned(l *lane, listed []InDoubtBranch, look look) (suspects []XID) {
 	if len(listed) == 0 {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	running := c.running(l)
+	running, _ := look(l, nil)
 	for _, b := range listed {
 		if b.XID.Log == c.log.ID() && !running[b.XID] {
 			suspects = append(suspects, b.XID)
@@ -121,22 +126,52 @@ func (c *Coordinator) running(l *lane) map[XID]bool {
 	return running
 }
 
+// look is a look into the live table, for the transactions that have a branch at a
+// participant, and at how others ended. The caller holds c.mu.
+type look func(l *lane, xids []XID) (running map[XID]bool, ended map[txlog.Ref]Outcome)
+
+func (c *Coordinator) look(l *lane, xids []XID) (map[XID]bool, map[txlog.Ref]Outcome) {
+	if len(xids) == 0 {
+		return c.running(l), nil
+	}
+	ended := make(map[txlog.Ref]Outcome, len(xids))
+	for _, x := range xids {
+		ended[refOf(x)] = OutcomeUnknown
+	}
+	c.past.decisions(ended)
+	return c.running(l), ended
+}
+
+// lookEarly looks once, before the listing is taken, at all that may change: a
+// mistake that tests plant.
+func (c *Coordinator) lookEarly(l *lane) look {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []XID
+	for seq := range c.next {
+		all = append(all, XID{Log: c.log.ID(), Incarnation: c.self, Seq: seq})
+	}
+	running, ended := c.look(l, all)
+	return func(*lane, []XID) (map[XID]bool, map[txlog.Ref]Outcome) { return running, ended }
+}
+
 // adopt decides about the branches that no transaction owns. Those that may be
 // rolled back become transactions of one branch, so that they are retried,
 // bounded, shown and counted for low water like all others.
-func (c *Coordinator) adopt(l *lane, suspects []XID) int {
+func (c *Coordinator) adopt(l *lane, suspects []XID, look look) int {
 	c.mu.Lock()
 	var running map[XID]bool
-	var decisions map[txlog.Ref]Outcome
+	var ended map[txlog.Ref]Outcome
 	if len(suspects) > 0 {
-		running, decisions = c.running(l), c.decisions(suspects)
+		running, ended = look(l, suspects)
 	}
 	var orphans []*txn
 	unclear := 0 // of earlier incarnations, and not for us to finish
 	for _, x := range suspects {
 		verdict := protocol.Sweep(x, protocol.View{
 			Log: c.log.ID(), Replayed: true, History: c.history,
-			Live: running[x], Held: c.hold.Load().covers(x.Incarnation.Number), Decision: decisions[refOf(x)],
+			Live: running[x], Held: c.hold.Load().covers(x.Incarnation.Number),
+			Decision: c.decision(x, ended[refOf(x)]),
 		})
 		switch verdict {
 		case protocol.RollBack:
@@ -175,23 +210,16 @@ func (c *Coordinator) unheardOf(suspects []XID) (unknown []XID) {
 	return unknown
 }
 
-// decisions returns what the log decided about transactions that are not live.
-// One that was registered here, or that the log has ever held, is explained by no
-// lost record: unless it is remembered as rolled back it counts as committed. The
-// caller holds c.mu.
-func (c *Coordinator) decisions(xids []XID) map[txlog.Ref]Outcome {
-	decisions := make(map[txlog.Ref]Outcome, len(xids))
-	for _, x := range xids {
-		decisions[refOf(x)] = OutcomeUnknown
+// decision returns what the log decided about a transaction that is not live, and
+// of which that much is remembered. One that was registered here, or that the log
+// has ever held, is explained by no lost record: unless it is remembered as rolled
+// back it counts as committed. The caller holds c.mu.
+func (c *Coordinator) decision(x XID, remembered Outcome) Outcome {
+	ours := x.Incarnation == c.self && !canary.On(canary.PresumeOwn) || c.logged.Has(refOf(x))
+	if ours && remembered == OutcomeUnknown {
+		return Committed
 	}
-	c.past.decisions(decisions)
-	for _, x := range xids {
-		ref := refOf(x)
-		if decisions[ref] == OutcomeUnknown && (x.Incarnation == c.self || c.logged.Has(ref)) {
-			decisions[ref] = Committed
-		}
-	}
-	return decisions
+	return remembered
 }
 
 func refOf(x XID) txlog.Ref {

@@ -14,6 +14,12 @@ func (s *step) check() {
 	if s.told == protocol.Committed && !s.decided && !s.allReadOnly() {
 		s.fail("I3", "the client was told committed and no durable decision says so")
 	}
+	for i := range s.r.Kinds {
+		s.checkUnknown(i)
+		if s.r.remote(i) && s.passes(i) {
+			s.checkLowWater(i)
+		}
+	}
 	anyCommitted := false
 	for i := range s.r.Kinds {
 		anyCommitted = anyCommitted || s.branch[i].committed
@@ -32,6 +38,54 @@ func (s *step) check() {
 	}
 	if !s.decided {
 		s.fail("I3", "a branch is committed, and no durable decision says so")
+	}
+}
+
+// checkUnknown sees to it that a rollback of a branch that a participant does not
+// know, and may never have heard of, is harmless now. A remote participant says
+// that it is done and refuses a prepare that comes later: by a tombstone, or
+// because low water has passed. A local one has nothing to remember it by; there a
+// prepare that is out is rolled back once more when it has returned.
+func (s *step) checkUnknown(i int) {
+	if s.branch[i].row != none || s.branch[i].cold {
+		return
+	}
+	what := *s.world
+	probe := step{world: &what, r: s.r}
+	b := &what.branch[i]
+	if !s.r.remote(i) {
+		b.finish, b.verb = out, protocol.Rollback
+		probe.runFinish(i, false)
+		if b.finish != didFinish || b.row != none {
+			s.fail("I9", "a rollback of what "+s.name(i)+" does not know fails")
+		}
+		return
+	}
+	b.answers = 0
+	probe.takeRollback(i)
+	if what.tx != nil && b.answers != acknowledged {
+		s.fail("I9", "a rollback of what "+s.name(i)+" does not know fails")
+	}
+	if b.row != rolledBack && !b.lowWater {
+		s.fail("I9", "a rollback of what "+s.name(i)+" does not know leaves no tombstone")
+	}
+	if probe.takePrepare(i, protocol.VoteCommit); b.row == prepared {
+		s.fail("I9", s.name(i)+" prepares after a rollback of what it did not know")
+	}
+}
+
+// checkLowWater looks at a branch that low water passes. There is always traffic
+// that could carry it, so it is looked at in every state.
+func (s *step) checkLowWater(i int) {
+	b := &s.branch[i]
+	switch {
+	case s.replaying && s.synced.has(prepareRecord) && !s.synced.has(endRecord):
+		s.fail("low water", "it passes a transaction that the log holds and nobody has read")
+	case b.row != prepared:
+	case s.tx != nil:
+		s.fail("low water", "it passes a prepared branch of a live transaction")
+	case b.orphan:
+		s.fail("low water", "it passes a branch that a crash left prepared and no sweep has settled")
 	}
 }
 

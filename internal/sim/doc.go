@@ -1,5 +1,5 @@
 // Package sim walks every state of a small world in which the protocol runs,
-// and checks in each what must hold. The world is one transaction, two or three
+// and checks in each what must hold. The world is one transaction, two to four
 // participants, a coordinator that is the machine of package protocol with a
 // small driver around it, and everything that may go wrong among them. Nothing
 // is left to chance: whatever may happen next is tried, breadth first, so that a
@@ -75,10 +75,10 @@
 // The sweep, one for each remote participant:
 //
 //  20. It lists what is prepared, at one instant; later it looks at the live
-//     table and the log; [protocol.Sweep] says what to do. To roll back is a
-//     message like any other, outside the machine; until it is acknowledged the
-//     branch stands in the live table. It may run while the log is being
-//     replayed.
+//     table and the log; [protocol.Sweep] says what to do. A listing may be given
+//     up for a later one. To roll back is a message like any other, outside the
+//     machine; until it is acknowledged the branch stands in the live table. It
+//     may run while the log is being replayed.
 //  21. Swept, for low water, is set in the first incarnation, which has nothing
 //     before it, and later by a listing of this incarnation that did not show the
 //     branch, or whose branch was acknowledged.
@@ -99,6 +99,9 @@
 //   - I6: honest participants raise no alarm.
 //   - I7, I8: nothing is prepared again after it was committed, or after a
 //     participant with tombstones acknowledged its rollback.
+//   - I9: a rollback of what a participant does not know succeeds, and at a remote
+//     one leaves a tombstone, or low water above it: a prepare that comes after it
+//     is refused. It is tried in each state in which a participant has no row.
 //   - I10: nothing is forgotten that is unfinished, may still become prepared, or
 //     has a call out.
 //   - Low water never passes a prepared branch of a live transaction, one that a
@@ -114,4 +117,62 @@
 // nothing prepared, all branches alike, and the client told, truly. That a late
 // copy of a message arrives after that rest is a state of its own, and is left in
 // peace too.
+//
+// # Reductions
+//
+// Many worlds differ in nothing that matters. These reductions keep them from
+// being walked one by one; [Rules].Without switches each of them off. None rests on
+// the protocol being right, or a mistake in it might be hidden, and with each of
+// them every planted bug is found.
+//
+// Two make worlds equal, which means that whatever may happen in one may happen
+// in the other, to equal worlds. The test TestKeyIsExact shows it for every state
+// of the worlds of two and three participants: the keys of what may come next are
+// a function of the key.
+//
+//   - Interchange: participants of one kind may change places. No rule and no line
+//     of the machine names a participant; TestPlacesDoNotMatter walks worlds and
+//     their mirror images side by side.
+//   - Oblivion: what nobody will read is not told apart. Reasons, and the states
+//     of branches, are for people. "Aborted" and "rolled back" answer everything
+//     alike. A prepare in the network is nothing when it meets a row or low water,
+//     and no machine waits for its vote: only the first incarnation asks. When the
+//     transaction is not live and the log can't bring it back, a commit or
+//     rollback that meets a finished row is nothing either; and when low water has
+//     passed too, nor is the row.
+//
+// One walks more than it was asked to:
+//
+//   - Uncounted: where the coordinator or participants may crash at all, they may
+//     crash any number of times. Each state of a world with bounded crashes is
+//     one of this world; and what is wrong here is wrong there with a larger bound.
+//     A participant may then be cold for the moment in which one request arrives:
+//     to be cold is to answer that request "unknown", and other requests may be
+//     late anyhow.
+//
+// Three make a move at once that might wait. Each of these moves adds to what may
+// happen and takes nothing away, and is possible in the state in which it is made;
+// so nothing is reached that could not be, and whatever the state before it can do,
+// the one after it can too, for ever. TestAtOnceLosesNothing looks for every state
+// of the world that waits for the one that stands for it.
+//
+//   - Answers now: a request arrives once more where it changes nothing and only
+//     an answer is sent. The set of answers grows; each of them may be late, or
+//     lost, as before.
+//   - Low water now: low water is sent as soon as it is above the transaction, and
+//     arrives as soon as there is a row. A row answers by itself, whatever low
+//     water says, so nothing changes but that a finished row may be dropped. What
+//     low water must not pass is looked at in every state, not when it is sent.
+//   - Listing now: the sweep takes a listing when it has none. If the branch is
+//     prepared it is in the listing, which may be looked up later or given up. If
+//     not, the participant is swept, which does nothing but let low water rise.
+//     The planted bug that looks before it lists has no such listing to take, and
+//     there it is off.
+//
+// That worlds left in peace come to rest is not a matter of what may happen but of
+// what does. None of the three moves changes it: an answer that is there already is
+// the one which the request would be given, a world left in peace sends no low
+// water and drops no row, and lists what is prepared anyhow.
+// TestReductionsHideNothing compares what is seen in each state, and at rest, with
+// each reduction and without any: it is the same.
 package sim

@@ -181,7 +181,7 @@ func (s *step) forget() {
 	s.tx = nil
 	for i := range s.r.Kinds {
 		b := &s.branch[i]
-		b.answers, b.attempts, b.asked, b.hung, b.beside, b.vote = 0, 0, false, false, false, 0
+		b.answers, b.attempts, b.asked, b.hung, b.beside = 0, 0, false, false, false
 		if s.r.remote(i) {
 			b.prepare, b.finish, b.verb = noCall, noCall, 0
 		}

@@ -18,6 +18,14 @@ type explorer struct {
 	end     time.Time
 	aside   []move // a violation in a world left in peace at asideAt
 	asideAt uint32
+	watch   watch
+}
+
+// watch lets tests look on; any of it may be nil.
+type watch struct {
+	state func(w *world)        // each state, once
+	step  func(from, to *world) // each move that is right
+	rest  func(w *world)        // where a world left in peace comes to rest
 }
 
 // maxHeal is how many moves a world left in peace may take to come to rest.
@@ -29,8 +37,12 @@ func Explore(r *Rules, limit int) *Result { return explore(r, limit, time.Time{}
 
 // explore also stops when the time is over, unless it is zero.
 func explore(r *Rules, limit int, end time.Time) *Result {
+	return exploreAs(r, limit, end, watch{})
+}
+
+func exploreAs(r *Rules, limit int, end time.Time, as watch) *Result {
 	start := time.Now()
-	x := &explorer{Result: Result{Rules: r}, set: newSet(), end: end}
+	x := &explorer{Result: Result{Rules: r}, set: newSet(), end: end, watch: as}
 	x.step.r = r
 	x.walk(limit)
 	x.Took = time.Since(start)
@@ -47,6 +59,9 @@ func (x *explorer) walk(limit int) {
 		for n := range level {
 			w := &level[n]
 			me := first + uint32(n)
+			if x.watch.state != nil {
+				x.watch.state(w)
+			}
 			if !x.heal(w, me) {
 				return
 			}
@@ -56,6 +71,9 @@ func (x *explorer) walk(limit int) {
 				if !x.try(&to, w, m) {
 					x.found(me, m, nil)
 					return
+				}
+				if x.watch.step != nil {
+					x.watch.step(w, &to)
 				}
 				if to != *w && x.reach(&to, me, m) {
 					next = append(next, to)
@@ -132,6 +150,9 @@ func (x *explorer) heal(w *world, me uint32) bool {
 			x.step.make(m)
 		} else {
 			x.step.checkRest()
+			if x.watch.rest != nil {
+				x.watch.rest(&at)
+			}
 		}
 		if len(x.path) == maxHeal {
 			x.step.fail("rest", "the world does not come to rest")

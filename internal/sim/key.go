@@ -9,11 +9,11 @@ const (
 	reasonByte = 2
 	whoseByte  = 3
 	ownSize    = 9
-	maxKey     = 16 + headSize + maxBranches*(ownSize+8)
+	liveFlag   = 1 << 5 // in the first byte of a key: the machine's follows
 )
 
-// key appends bytes that are equal for two worlds exactly if the same can happen
-// in both for ever. Branches at participants of the same kind may change places.
+// key appends bytes that are equal for two worlds only if the same can happen in
+// both for ever. Branches at participants of the same kind may change places.
 func (w *world) key(r *Rules, dst []byte) []byte {
 	var buf [headSize + maxBranches*16]byte
 	machine := buf[:0]
@@ -34,11 +34,20 @@ func (w *world) key(r *Rules, dst []byte) []byte {
 		each = len(machine) / n
 	}
 	from := len(dst)
+	forget, over := r.reduces(oblivion), w.over()
 	for i := range n {
-		dst = w.branch[i].key(dst)
+		b := w.branch[i]
+		if forget {
+			if b.forget(w.tx != nil && !w.later, over); each > 0 {
+				machine[i*each] = 0 // the branch's state, which is for people too
+			}
+		}
+		dst = b.key(dst)
 		dst = append(dst, machine[i*each:(i+1)*each]...)
 	}
-	sortBranches(r.Kinds, dst[from:], ownSize+each)
+	if r.reduces(interchange) {
+		sortBranches(r.Kinds, dst[from:], ownSize+each)
+	}
 	return dst
 }
 

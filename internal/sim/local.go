@@ -22,11 +22,11 @@ func (s *step) runPrepare(i int, choice protocol.Vote) {
 }
 
 // runFinish lets a commit or rollback that is out take effect.
-func (s *step) runFinish(i int) {
+func (s *step) runFinish(i int, cold bool) {
 	b := &s.branch[i]
 	b.finish = didFinish
 	switch {
-	case b.cold:
+	case b.cold || cold:
 		b.finish = didNotKnow
 	case b.verb == protocol.Commit && b.row == prepared:
 		b.row, b.committed = committed, true

@@ -46,6 +46,7 @@ func (s *step) logMove(what what) {
 		}
 	default: // truncate
 		s.synced, s.unsynced, s.tail = 0, 0, [4]record{}
+		s.dropVotes()
 	}
 }
 
@@ -56,6 +57,19 @@ func (s *step) survive(n uint8) {
 	}
 	s.tail, s.unsynced = [4]record{}, 0
 	s.decided = s.decided || s.synced.has(commitRecord)
+	s.dropVotes()
+}
+
+// dropVotes forgets the votes of a decision that the log does not hold. They live
+// exactly as long as that record: a transaction whose end is lost is recovered
+// with them after it was forgotten.
+func (s *step) dropVotes() {
+	if s.log().has(commitRecord) {
+		return
+	}
+	for i := range s.r.Kinds {
+		s.branch[i].vote = 0
+	}
 }
 
 // drop takes a refused record out of the tail, where it is the last.
@@ -66,6 +80,7 @@ func (s *step) drop(r record) {
 	}
 	s.unsynced--
 	s.tail[s.unsynced] = noRecord
+	s.dropVotes()
 }
 
 // crash ends the process; n records of the tail survive.
@@ -79,9 +94,6 @@ func (s *step) crash(n uint8) {
 		b.attempts, b.hung, b.beside, b.asked = 0, false, false, false
 		b.sweep, b.swept = sweepIdle, false
 		b.orphan = s.r.remote(i) && b.row == prepared
-		if !s.synced.has(commitRecord) {
-			b.vote = 0
-		}
 	}
 }
 

@@ -35,9 +35,10 @@ const (
 	prune
 	goCold
 	warmUp
+	takeCold // a request arrives at a participant that is cold for that moment
 
-	runPrepare // at a local participant; arg: the vote if it is asked first
-	runFinish
+	runPrepare   // at a local participant; arg: the vote if it is asked first
+	runFinish    // arg: 1 if its storage is cold for that moment
 	returns      // the call of prepare, with its vote
 	returnsError // the call of prepare, with an error that is no definite vote
 	finishReturns
@@ -80,7 +81,7 @@ func (w *world) moves(r *Rules, dst []move) []move {
 	add(logFails, w.begun && !w.poisoned && !w.replaying && w.logFaults < r.LogFaults)
 	add(truncate, w.log().has(endRecord) && !w.poisoned && !w.replaying)
 	add(replayed, w.replaying)
-	if w.begun && w.crashes < r.Crashes {
+	if w.begun && w.mayCrash(r) {
 		for n := range w.unsynced + 1 {
 			dst = append(dst, move{what: crash, arg: n})
 		}
@@ -143,9 +144,10 @@ func (w *world) remoteMoves(r *Rules, dst []move, i int) []move {
 	}
 	add(takeCommit, b.sent&commitSent != 0)
 	add(takeRollback, b.sent&rollbackSent != 0)
+	add(takeCold, w.tx != nil && r.coldAnswers() && b.sent&(commitSent|rollbackSent) != 0)
 	add(takeLowWater, b.sent&lowWaterSent != 0 && !b.lowWater)
 	add(prune, b.lowWater && b.row != none && b.row != prepared)
-	add(goCold, !b.cold && w.colds < r.Colds)
+	add(goCold, w.mayChill(r, i))
 	add(warmUp, b.cold)
 	return dst
 }
@@ -165,12 +167,15 @@ func (w *world) localMoves(r *Rules, dst []move, i int) []move {
 		}
 	}
 	add(runFinish, b.finish == out)
+	if b.finish == out && r.coldAnswers() {
+		dst = append(dst, move{runFinish, uint8(i), 1})
+	}
 	add(returns, b.prepare > out)
 	add(returnsError, r.UnsureAnswers && b.prepare > queued)
 	add(noAnswerPrepare, b.prepare > queued)
 	add(finishReturns, b.finish > out)
 	add(noAnswerFinish, b.finish > queued)
-	add(goCold, !b.cold && w.colds < r.Colds)
+	add(goCold, w.mayChill(r, i))
 	add(warmUp, b.cold)
 	return dst
 }

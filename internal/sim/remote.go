@@ -72,7 +72,7 @@ func (s *step) takeRollback(i int) {
 	case b.row == committed:
 		s.answer(i, endedCommitted)
 	default:
-		if b.row == prepared || b.row == none && !b.lowWater {
+		if b.row == prepared || b.row == none && !b.lowWater && !s.r.NoTombstones {
 			b.row = rolledBack
 		}
 		b.undone = true

@@ -62,6 +62,15 @@ func mustHold(t *testing.T, r *Rules) {
 	}
 }
 
+// TestNoTombstones: a participant that does not remember the rollback of a branch
+// which it never saw is found out.
+func TestNoTombstones(t *testing.T) {
+	r := &Rules{Kinds: remoteRemote, Crashes: 1, Attempts: 1, NoTombstones: true}
+	if res := Explore(r, maxStates); res.Violated != "I9" {
+		t.Fatalf("%v: violated is %q, want I9", res, res.Violated)
+	}
+}
+
 // TestKeyForgetsOrder: the key relies on how the machine's key is laid out.
 func TestKeyForgetsOrder(t *testing.T) {
 	for _, kinds := range [][]Kind{localLocal, remoteRemote, threeLocal, threeRemote} {

@@ -38,19 +38,27 @@ func (s *step) tellOf(i int, format string) {
 	}
 }
 
-// make makes a move.
+// make makes a move, and those that need not wait after it.
 func (s *step) make(m move) {
-	i := int(m.branch)
 	if s.say != nil {
 		s.say(s.words(m))
 	}
+	s.act(m)
+	s.settle()
+	s.check()
+}
+
+func (s *step) act(m move) {
+	i := int(m.branch)
 	switch m.what {
 	case begin:
 		s.begin()
 	case logSynced, logRefuses, logFails, truncate:
 		s.logMove(m.what)
 	case crash:
-		s.crashes++
+		if !s.r.reduces(uncounted) {
+			s.crashes++
+		}
 		s.crash(m.arg)
 	case restart:
 		s.crash(s.unsynced)
@@ -75,10 +83,12 @@ func (s *step) make(m move) {
 		s.branch[i].cold = true
 	case warmUp:
 		s.branch[i].cold = false
+	case takeCold:
+		s.answer(i, unknown)
 	case runPrepare:
 		s.runPrepare(i, protocol.Vote(m.arg))
 	case runFinish:
-		s.runFinish(i)
+		s.runFinish(i, m.arg != 0)
 	case returns, returnsError, finishReturns:
 		s.returned(m.what, i)
 	case list:
@@ -90,5 +100,4 @@ func (s *step) make(m move) {
 	case otherTraffic:
 		s.sendLowWater(i)
 	}
-	s.check()
 }

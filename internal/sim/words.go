@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/dtc-project/dtc/internal/protocol"
@@ -21,12 +22,20 @@ func (r *Rules) kinds() string {
 
 // String names the kinds and the budgets of a world.
 func (r *Rules) String() string {
-	s := fmt.Sprintf("%s, %d crashes, %d cold starts, %d log faults, %d prepare attempts",
-		r.kinds(), r.Crashes, r.Colds, r.LogFaults, r.Attempts)
+	s := fmt.Sprintf("%s, %s crashes, %s cold starts, %d log faults, %d prepare attempts",
+		r.kinds(), r.bound(r.Crashes), r.bound(r.Colds), r.LogFaults, r.Attempts)
 	for _, option := range r.options() {
 		s += ", " + option
 	}
 	return s
+}
+
+// bound says how many crashes there may be where n are asked for.
+func (r *Rules) bound(n uint8) string {
+	if n > 0 && r.reduces(uncounted) {
+		return "any number of"
+	}
+	return strconv.Itoa(int(n))
 }
 
 func (r *Rules) options() (names []string) {
@@ -38,6 +47,7 @@ func (r *Rules) options() (names []string) {
 		{r.Withdrawals, "withdrawals"},
 		{r.HungRemotes, "hung remotes"},
 		{r.UnsureAnswers, "unsure answers"},
+		{r.NoTombstones, "no tombstones"},
 	} {
 		if option.on {
 			names = append(names, option.name)
@@ -51,6 +61,9 @@ func (r *Rules) name() string {
 	s := fmt.Sprintf("%s/%d-%d", r.kinds(), r.Crashes, r.Colds)
 	if len(r.options()) > 0 {
 		s += "-rich"
+	}
+	if !r.reduces(uncounted) {
+		s += "-counted"
 	}
 	return s
 }
@@ -109,6 +122,7 @@ var sentences = map[what]string{
 	prune:           "%s drops the finished row",
 	goCold:          "%s crashes and comes back cold",
 	warmUp:          "%s has warmed up",
+	takeCold:        "a request arrives at %s while it is cold",
 	runFinish:       "the call to %s takes effect",
 	returns:         "the prepare call to %s returns",
 	returnsError:    "the prepare call to %s returns an error",
@@ -133,6 +147,10 @@ func (s *step) words(m move) string {
 		return fmt.Sprintf("the coordinator hears from %s: %s", name, protocol.Vote(m.arg))
 	case takePrepare:
 		return fmt.Sprintf("a prepare arrives at %s", name)
+	case runFinish:
+		if m.arg != 0 {
+			return fmt.Sprintf("the call to %s runs into cold storage", name)
+		}
 	case runPrepare:
 		return fmt.Sprintf("the prepare call to %s takes effect: %s", name, protocol.Vote(m.arg))
 	}

@@ -14,14 +14,17 @@ const (
 // Rules says how large a world is.
 type Rules struct {
 	Kinds         []Kind // equal kinds side by side
-	Crashes       uint8  // of the coordinator
-	Colds         uint8  // crashes of participants
+	Crashes       uint8  // of the coordinator, or more; see the reductions
+	Colds         uint8  // crashes of participants, likewise
 	LogFaults     uint8  // refused records and failed logs
 	Attempts      uint8  // prepare attempts for each branch
 	ReadOnly      bool   // participants may vote read-only
 	Withdrawals   bool   // a prepare may wait to leave, and be withdrawn
 	HungRemotes   bool   // prepares to remote participants may hang too
 	UnsureAnswers bool   // prepares of local participants may fail with an error
+	NoTombstones  bool   // remote participants are broken: they forget a rollback of what they do not know
+
+	Without reduction // the reductions not to use
 }
 
 const maxBranches = 4
@@ -71,10 +74,12 @@ type branch struct {
 	hung     bool  // the prepare was reported hung
 	beside   bool  // a rollback was sent beside it
 	asked    bool  // the machine asked for a retry
-	vote     protocol.Vote
 	sweep    sweeping
 	swept    bool
 	orphan   bool // prepared when the coordinator crashed
+
+	// The log.
+	vote protocol.Vote // in the decision to commit, as long as the log holds one
 }
 
 // row is what a participant stores durably.

@@ -6,3 +6,12 @@ package sim
 // times as long and nothing runs beside anything else, and those that must be
 // clean when no planted bug is active.
 var worlds = smallWorlds
+
+// plainWorlds are small enough to be walked with no reduction at all, here too.
+var plainWorlds = []Rules{
+	{Kinds: localLocal, Crashes: 1, Attempts: 1},
+	{Kinds: remoteLocal, Crashes: 1, Attempts: 1},
+}
+
+// keyWorlds are walked without the reductions of the key.
+var keyWorlds = smallWorlds[:3]

@@ -15,6 +15,7 @@ var (
 	oneRemote   = []Kind{Remote, Local, Local}
 	twoRemote   = []Kind{Remote, Remote, Local}
 	threeRemote = []Kind{Remote, Remote, Remote}
+	fourRemote  = []Kind{Remote, Remote, Remote, Remote}
 )
 
 // smallWorlds are walked under the race detector, and for every planted bug.
@@ -25,20 +26,34 @@ var smallWorlds = []Rules{
 	{Kinds: localLocal, Crashes: 1, LogFaults: 1, Attempts: 2, ReadOnly: true, Withdrawals: true, UnsureAnswers: true},
 }
 
+// threeWorlds are all kinds of three participants, with all crashes.
+var threeWorlds = []Rules{
+	{Kinds: threeLocal, Crashes: 3, Colds: 2, Attempts: 1},
+	{Kinds: oneRemote, Crashes: 3, Colds: 2, Attempts: 1},
+	{Kinds: twoRemote, Crashes: 3, Colds: 2, Attempts: 1},
+	{Kinds: threeRemote, Crashes: 3, Colds: 2, Attempts: 1},
+}
+
 // soakWorlds are walked for as long as somebody wants to wait, one after the
-// other; each is larger than the one before it.
+// other, roughly by size.
 func soakWorlds() []Rules {
-	all := func(kinds []Kind, crashes, colds uint8) Rules {
+	all := func(kinds []Kind) Rules {
 		return Rules{
-			Kinds: kinds, Crashes: crashes, Colds: colds, LogFaults: 1, Attempts: 2,
+			Kinds: kinds, Crashes: 3, Colds: 2, LogFaults: 1, Attempts: 2,
 			ReadOnly: true, Withdrawals: true, HungRemotes: true, UnsureAnswers: true,
 		}
 	}
+	counted := func(kinds []Kind) Rules {
+		return Rules{Kinds: kinds, Crashes: 3, Colds: 2, Attempts: 1, Without: uncounted}
+	}
 	return []Rules{
-		all(localLocal, 3, 2), all(remoteLocal, 1, 1), all(remoteRemote, 1, 1),
-		all(remoteLocal, 3, 2), all(remoteRemote, 2, 1), all(remoteRemote, 3, 2),
-		{Kinds: twoRemote, Crashes: 3, Colds: 2, Attempts: 1},
-		{Kinds: threeRemote, Crashes: 3, Colds: 2, Attempts: 1},
+		all(localLocal), all(remoteRemote), all(remoteLocal),
+		counted(threeLocal), counted(oneRemote), counted(twoRemote), counted(threeRemote),
+		all(threeLocal), all(threeRemote), all(twoRemote), all(oneRemote),
+		{Kinds: []Kind{Remote, Local, Local, Local}, Crashes: 3, Colds: 2, Attempts: 1},
+		{Kinds: []Kind{Remote, Remote, Local, Local}, Crashes: 3, Colds: 2, Attempts: 1},
+		{Kinds: []Kind{Remote, Remote, Remote, Local}, Crashes: 3, Colds: 2, Attempts: 1},
+		all(fourRemote),
 	}
 }
 
