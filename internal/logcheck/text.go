@@ -80,5 +80,8 @@ func (r *Record) String() string {
 	case Release:
 		words = []string{strconv.Quote(r.Text)}
 	}
+	if int(r.Kind) >= len(kindWords) {
+		return fmt.Sprintf("kind %d", r.Kind)
+	}
 	return kindWords[r.Kind] + " " + strings.Join(words, " ")
 }

@@ -38,20 +38,19 @@ type Result struct {
 // alone. The log must not be in use.
 func Log(dir string, files vfs.FS) (Result, error) {
 	var res Result
-	first, err := firstLines(dir, files, &res)
+	first, err := firstRecords(dir, files, &res)
 	if err != nil {
 		return res, err
 	}
 	n := 0
 	var differ error
 	res.Second, res.SecondRefused = logcheck.Check(dir, logcheck.Over[vfs.File](files), func(e logcheck.Entry) error {
-		line := e.Record.String()
 		switch {
 		case n >= len(first):
 			// Before a damage the two may stop at different records.
 			differ = &Disagreement{"the number of records", fmt.Sprint(len(first)), "more"}
-		case first[n] != line && differ == nil:
-			differ = &Disagreement{fmt.Sprintf("record %d", n), first[n], line}
+		case differ == nil && !same(first[n], e.Record):
+			differ = &Disagreement{fmt.Sprintf("record %d", n), first[n].String(), e.Record.String()}
 		}
 		n++
 		return nil
@@ -88,23 +87,22 @@ func Reports(first wal.Report, second logcheck.Report) error {
 	return nil
 }
 
-// firstLines returns what the first decoder reads, as the lines that the second
-// one writes.
-func firstLines(dir string, files vfs.FS, res *Result) (lines []string, err error) {
+// firstRecords returns what the first decoder reads, in the second one's words.
+func firstRecords(dir string, files vfs.FS, res *Result) (records []*logcheck.Record, err error) {
 	r, err := wal.OpenReadOnly(dir, &wal.Options{FS: files})
 	if err == nil {
 		if res.First, err = r.Verify(); err == nil {
 			err = r.Replay(func(e txlog.Entry) error {
-				lines = append(lines, Line(e.Record))
+				records = append(records, translate(e.Record))
 				return nil
 			})
 		}
 	}
-	res.Refused, res.FirstRecords = err, len(lines)
+	res.Refused, res.FirstRecords = err, len(records)
 	if Verdict(err) == Failed {
 		return nil, err
 	}
-	return lines, nil
+	return records, nil
 }
 
 // The verdicts on a log, in the words of neither decoder.

@@ -12,6 +12,7 @@ import (
 	"github.com/dtc-project/dtc/internal/logcheck"
 	"github.com/dtc-project/dtc/internal/logcheck/compare"
 	"github.com/dtc-project/dtc/internal/vfs"
+	"github.com/dtc-project/dtc/txlog"
 	"github.com/dtc-project/dtc/wal"
 )
 
@@ -35,6 +36,12 @@ func history(t testing.TB, rng *rand.Rand) *vfs.Mem {
 		must(t, err)
 		for range rng.Intn(20) {
 			r := records[rng.Intn(len(records))]
+			if p, ok := r.(*txlog.Prepare); ok && len(p.Branches) > 9 && rng.Intn(10) > 0 {
+				continue // the largest are larger than all others together
+			}
+			if c, ok := r.(*txlog.Commit); ok && len(c.Votes) > 9 && rng.Intn(10) > 0 {
+				continue
+			}
 			if rng.Intn(2) == 0 {
 				must(t, l.Force(r))
 			} else {
@@ -67,7 +74,7 @@ func seeds(t *testing.T, normal int) int {
 // the two decoders must say the same of it.
 func TestMutations(t *testing.T) {
 	verdicts, differ := map[string]int{}, map[string]int{}
-	for seed := range seeds(t, 200) {
+	for seed := range seeds(t, 100) {
 		rng := rand.New(rand.NewSource(int64(seed)))
 		fs := history(t, rng)
 		res, err := compare.Log(dir, fs)
