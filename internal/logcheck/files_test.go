@@ -113,6 +113,8 @@ func TestFiles(t *testing.T) {
 		{"checkpoint: another number", with(name(3, "ckp"), fold(2).batch(incarnation(1, 1)).checkpoint(4000, 1, 0)), "Damage 00000003.ckp"},
 		{"checkpoint: another end", with(ckp, fold(2).batch(incarnation(1, 1)).checkpoint(4008, 1, 0)), "Damage 00000003.seg"},
 		{"checkpoint: does not reach the begin of a header", with(seg3, segment(3, 4000, 4000, 4001).b), "Damage 00000003.seg"},
+		{"checkpoint: header says another size", edit(ckp, func(b []byte) []byte { b[40] ^= 8; return resum(b, 72, 12) }), "Damage 00000002.ckp"},
+		{"checkpoint: unused field", edit(ckp, func(b []byte) []byte { b[26] = 1; return resum(b, 72, 12) }), "Damage 00000002.ckp"},
 		{"checkpoint: says what is durable", with(ckp, (&file{fold(2).b, 72, 2, 0, 8}).batch(incarnation(1, 1)).checkpoint(4000, 1, 0)), "Damage 00000002.ckp"},
 		{"segment: magic", flip(seg3, 3), "Damage 00000003.seg"},
 		{"segment: all of the header", edit(seg3, func([]byte) []byte { return []byte("a shopping list") }), "Damage 00000003.seg"},
@@ -131,6 +133,15 @@ func TestFiles(t *testing.T) {
 			return segment(4, 4000, 4000, 0).full()
 		}), "Damage 00000004.seg"},
 		{"segment: begins before the one before it", with(name(5, "seg"), segment(5, 4000, 9000, 0).full()), "Damage 00000005.seg"},
+		{"segment: unused field", edit(seg3, func(b []byte) []byte { b[27] = 1; return resum(b, 88, 12) }), "Damage 00000003.seg"},
+		{"segment: header of another file", edit(seg3, func(b []byte) []byte { b[28] = 9; return resum(b, 88, 12) }), "Damage 00000003.seg"},
+		{"segment: begins within a batch", with(name(5, "seg"), segment(5, end.start-8, end.start-8, 0).full()), "Damage 00000004.seg"},
+		{"segment: one more, made after a checkpoint that is gone", with(name(5, "seg"), segment(5, end.start, end.start, 4001).full()), "Damage 00000005.seg"},
+		{"segment: one more, of another log", func(d disk) {
+			logID[0]++
+			defer func() { logID[0]-- }()
+			d[name(5, "seg")] = segment(5, end.start, end.start, 0).full()
+		}, "Damage 00000005.seg"},
 		{"segment: begins behind the end", with(name(5, "seg"), segment(5, end.start+8, end.start+8, 0).full()), "Damage 00000004.seg"},
 		{"segment: one more, empty", with(name(5, "seg"), segment(5, end.start, end.start, 0).full()), ""},
 		{"segment: one more, said to hold something", with(name(5, "seg"), segment(5, end.start, end.start+8, 0).full()), "Damage 00000005.seg"},
@@ -138,6 +149,7 @@ func TestFiles(t *testing.T) {
 		{"segment: durable ends before it begins", with(name(5, "seg"), segment(5, end.start, end.start-8, 0).full()), "Damage 00000005.seg"},
 		{"clean: position", with("clean", clean(end.start+8)), "Damage 00000004.seg"},
 		{"clean: flipped", flip("clean", 25), "Damage clean"},
+		{"clean: unused field", edit("clean", func(b []byte) []byte { b[22] = 1; return resum(b, 32, 8) }), "Damage clean"},
 		{"clean: cut", edit("clean", func(b []byte) []byte { return b[:31] }), "Damage clean"},
 		{"clean: longer", edit("clean", func(b []byte) []byte { return append(b, 0) }), "Damage clean"},
 		{"clean: of another log", edit("clean", func([]byte) []byte { logID[0]++; defer func() { logID[0]-- }(); return clean(end.start) }), "Damage clean"},

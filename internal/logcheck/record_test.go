@@ -53,6 +53,7 @@ func TestRecords(t *testing.T) {
 		{"runs that overlap", logged(1, 1, 4, 3, 5), false},
 		{"runs that descend", logged(1, 3, 4, 1, 1), false},
 		{"a run behind the last number", logged(1, 1, 1<<64-1, 0, 1), false},
+		{"a run behind the last number, ascending", logged(1, 1, 1<<64-1, 5, 6), false},
 		{"a run from its end", logged(1, 2, 1), false},
 		{"more runs than follow", "\x08\x01" + u(1<<63) + "\x01\x02", false},
 		{"horizon", horizon(-1), true},

@@ -36,6 +36,17 @@ func TestTail(t *testing.T) {
 			copy(b[len(one().b):], old.b[88:])
 			return b
 		}(), "", end, true},
+		{"a batch of an earlier life that would be here", func() []byte {
+			f := one()
+			f.number = 9
+			return f.batch(block(1, 10)).full()
+		}(), "", end, true},
+		{"a batch of another log", func() []byte {
+			f := one()
+			logID[0]++
+			defer func() { logID[0]-- }()
+			return f.batch(block(1, 10)).full()
+		}(), "", end, true},
 		{"a batch of another position", func() []byte {
 			b := one().full()
 			copy(b[len(one().b):], one().b[88:])

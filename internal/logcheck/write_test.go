@@ -236,6 +236,13 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// resum gives the first n bytes of b the checksum of what they hold.
+func resum(b []byte, n, sum int) []byte {
+	copy(b[sum:sum+4], "\x00\x00\x00\x00")
+	le.PutUint32(b[sum:], crc32.Checksum(b[:n], table))
+	return b
+}
+
 // reseal gives the batch at the front of b the checksum of what it holds.
 func reseal(b []byte) {
 	n := 56 + (int(le.Uint32(b[8:]))+7)/8*8
