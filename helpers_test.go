@@ -2,6 +2,7 @@ package dtc_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtctest"
+	"github.com/dtc-project/dtc/internal/logcheck"
+	"github.com/dtc-project/dtc/internal/logcheck/compare"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/wal"
 )
@@ -23,7 +26,28 @@ func open(t testing.TB, disk *vfs.Mem, cfg *dtc.Config) *dtc.Coordinator {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { sound(t, disk) })
 	return c
+}
+
+// sound checks that the log on disk, if there is one, is read the same by two
+// decoders that share no code, and that its records can follow one another.
+func sound(t testing.TB, disk *vfs.Mem) {
+	t.Helper()
+	if err := soundness(disk); err != nil {
+		t.Error(err)
+	}
+}
+
+func soundness(disk *vfs.Mem) error {
+	res, err := compare.Log("log", disk.Kill()) // without hooks and faults
+	if err != nil {
+		return err
+	}
+	if none := (*logcheck.NoLog)(nil); res.SecondRefused != nil && !errors.As(res.SecondRefused, &none) {
+		return res.SecondRefused
+	}
+	return nil
 }
 
 func tryOpen(disk *vfs.Mem, cfg *dtc.Config) (*dtc.Coordinator, *wal.Log, error) {

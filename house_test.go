@@ -35,6 +35,7 @@ var pureImports = []string{
 var ownImports = map[string][]string{
 	".":                 {"internal/", "txlog", "wal"},
 	"internal/canary":   {},
+	"internal/logcheck": {},
 	"internal/protocol": {"internal/canary"},
 	"txlog":             {"internal/protocol"},
 	"internal/refs":     {"txlog"},
@@ -139,6 +140,29 @@ func TestDependenciesPointOneWay(t *testing.T) {
 				}) {
 					t.Errorf("%s imports %s; of ours it may import %q", f.name, own, ownImports[dir])
 				}
+			}
+		}
+	}
+}
+
+// TestSecondDecoderSharesNothing: the second opinion on a log is worth something
+// only as long as nothing of ours stands behind both, in its tests neither.
+func TestSecondDecoderSharesNothing(t *testing.T) {
+	files := sources(t)["internal/logcheck"]
+	if len(files) == 0 {
+		t.Fatal("no files in internal/logcheck")
+	}
+	for _, f := range files {
+		for _, imp := range f.imports {
+			if own, ok := ownPackage(imp); ok && own != "internal/logcheck" {
+				t.Errorf("%s imports %s; the second decoder of a log has nothing in common with the first", f.name, own)
+			}
+		}
+	}
+	for dir, files := range sources(t) {
+		for _, f := range files {
+			if !f.test && dir != "cmd/dtc" && dir != "internal/logcheck/compare" && slices.Contains(f.imports, modulePath+"/internal/logcheck") {
+				t.Errorf("%s imports internal/logcheck; no log is read by it for any other purpose than to compare", f.name)
 			}
 		}
 	}

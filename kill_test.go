@@ -216,6 +216,7 @@ func TestKillAtEveryPoint(t *testing.T) {
 							rng := rand.New(rand.NewSource(int64(first*10_000 + second)))
 							if second > 0 && !finished {
 								m = newMachine(lost(m.disk, power, rng), second)
+								sound(t, m.disk)
 								s.run(m)
 								again = m.isDead()
 							}
@@ -223,6 +224,7 @@ func TestKillAtEveryPoint(t *testing.T) {
 								m = newMachine(lost(m.disk, power, rng), 0)
 								s.run(m)
 							}
+							sound(t, m.disk)
 							s.check(t, fmt.Sprintf("killed at step %d, then at %d, power lost: %v", first, second, power))
 						})
 						kills++

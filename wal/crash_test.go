@@ -30,6 +30,9 @@ func (c *tally) check(t *testing.T) {
 // again after a crash during that opening. It returns how many records it holds.
 func (c *tally) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n int, err error) {
 	c.images++
+	if err := agreed(fs); err != nil {
+		return 0, err
+	}
 	if r, err := wal.OpenReadOnly(dir, &wal.Options{FS: fs}); err == nil {
 		report, _ := r.Verify()
 		if report.Tail > 0 {
@@ -92,7 +95,10 @@ func (c *tally) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n int
 			return 0, err
 		}
 	}
-	return n, l.Close()
+	if err := l.Close(); err != nil || c.images%4 > 0 {
+		return n, err
+	}
+	return n, agreed(fs)
 }
 
 // TestCrash runs random histories over several openings, each ended by a power

@@ -35,6 +35,7 @@ func TestBitFlips(t *testing.T) {
 			for bit := range 8 {
 				flips++
 				bad := damaged(fs, path, func(b []byte) []byte { b[i] ^= 1 << bit; return b })
+				agree(t, bad)
 				l, err := open(bad)
 				if err == nil {
 					l.Close()
@@ -61,6 +62,7 @@ func TestBitFlipsAfterCrash(t *testing.T) {
 	for _, path := range fs.Files() {
 		for i := range fs.ReadFile(path) {
 			bad := damaged(fs, path, func(b []byte) []byte { b[i] ^= 1 << (i % 8); return b })
+			agree(t, bad)
 			l, err := open(bad)
 			if err != nil {
 				if !isRefusal(err) {
@@ -99,7 +101,9 @@ func TestTruncation(t *testing.T) {
 					if strings.HasSuffix(path, ".free") {
 						break
 					}
-					l, err := open(damaged(fs, path, func(b []byte) []byte { return b[:size] }))
+					bad := damaged(fs, path, func(b []byte) []byte { return b[:size] })
+					agree(t, bad)
+					l, err := open(bad)
 					if err == nil {
 						l.Close()
 						t.Fatalf("%s cut to %d bytes: the log opens", path, size)

@@ -50,9 +50,12 @@
 // offset o of a segment has the position start + o - 88.
 //
 // Segment header, 88 bytes. Every version of the format begins with these magic
-// and version fields, and whoever does not know the version stops there. A new
-// kind of record, or a new field, is a new version: within one version an unknown
-// kind under a good checksum is damage.
+// and version fields, and whoever does not know the version stops there, whatever
+// else is wrong with this file or another: a later version may say it otherwise. A
+// new kind of record, or a new field, is a new version: within one version an
+// unknown kind under a good checksum is damage, and so is a field or a padding that
+// is zero by this comment and not in the file, a payload that is not exactly its
+// records, or a number that contradicts another.
 //
 //	 0  magic, "dtc-wal\n"
 //	 8  u32 version, 1
@@ -62,7 +65,8 @@
 //	28  u32 number of the segment, as in its name
 //	32  u64 start: the position of the first batch
 //	40  u64 synced: everything before this position was durable when the segment
-//	    came into being (the batches that it was born with included)
+//	    came into being (the batches that it was born with included); so it is
+//	    not less than start
 //	48  u64 begin: when the segment came into being there was a durable checkpoint
 //	    up to this position; zero: there was none
 //	56  i64 creation time, nanoseconds since 1970
@@ -79,7 +83,7 @@
 //	12  u32 number of records
 //	16  u64 position of this batch
 //	24  u64 synced: everything before this position was known to be durable when
-//	    this batch was written
+//	    this batch was written; so it is not more than this batch's position
 //	32  i64 time, nanoseconds since 1970
 //	40  u32 number of the segment
 //	44  log id, 10 bytes
@@ -109,6 +113,12 @@
 //	                byte, i64 time
 //	11 hold         incarnation number, text reason
 //	12 release      text reason
+//
+// An incarnation number has 32 bits, other numbers 64. An id has at most 128 bytes,
+// a participant 64, a message or a reason 65536; there are at most 1000 branches or
+// votes. A vote is 0 (abort), 1 (commit) or 2 (read-only); an outcome 0 (unknown), 1
+// (committed), 2 (rolled back) or 3 (heuristic), of a resolution 1 or 2; a code 0 to
+// 9, the plain byte 0 or 1. Anything else is no record.
 //
 // Kinds 8, 9 and 10 stand in checkpoints only. A key is [txlog.KeyOf] the id.
 //
@@ -178,7 +188,10 @@
 // The checkpoint of the highest number counts; every byte of it must be good. The
 // segments that it stands for, and older checkpoints, are as good as removed. It
 // must reach at least to the begin of every segment header, and a log without a
-// checkpoint begins at position zero.
+// checkpoint begins at position zero. Where there is a checkpoint or a clean file
+// there is a segment behind it. A file without its magic is foreign only if the rest
+// of its header does not fit and no other file shows that there is a log; otherwise
+// it was overwritten, which is damage.
 //
 // Segments are read in the order of their numbers, each up to the start of the
 // next one, which supersedes the rest of it. The good batches from the checkpoint's

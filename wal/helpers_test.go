@@ -84,11 +84,13 @@ func replayed(l interface {
 // recovered opens the log on fs, and returns it with the number of its records.
 func recovered(t testing.TB, fs *vfs.Mem) (*wal.Log, int) {
 	t.Helper()
+	agree(t, fs)
 	l := mustOpen(t, fs)
 	n, err := replayed(l)
 	if err != nil {
 		t.Fatal(err)
 	}
+	agree(t, fs)
 	return l, n
 }
 
@@ -101,6 +103,7 @@ func written(t testing.TB, n int) *vfs.Mem {
 		must(t, l.Force(record(i)))
 	}
 	must(t, l.Close())
+	agree(t, fs)
 	return fs
 }
 
@@ -121,6 +124,7 @@ func crashed(t testing.TB, n int) *vfs.Mem {
 func refuses[E error](t *testing.T, fs *vfs.Mem) (err E) {
 	t.Helper()
 	before := fs.Kill()
+	agree(t, fs)
 	l, got := open(fs)
 	if got == nil {
 		l.Close()

@@ -76,7 +76,10 @@ func readContents(fsys vfs.FS, dir string, progress func(read, total int64)) (*c
 	if len(c.segments) == 0 {
 		return c, nil
 	}
-	c.synced = max(c.cleanEnd, c.last().synced)
+	c.synced = c.cleanEnd
+	for i := range c.segments {
+		c.synced = max(c.synced, c.segments[i].synced)
+	}
 	if c.ckp != nil {
 		if err := c.readCheckpoint(); err != nil {
 			return c, err
@@ -139,7 +142,7 @@ func (c *contents) readHeaders() error {
 			continue
 		}
 		h, file, size, err := c.readHeader(path, number)
-		if foreign := (*NotLogError)(nil); errors.As(err, &foreign) && (c.closed || c.ckp != nil || len(c.segments) > 0) {
+		if foreign := (*NotLogError)(nil); errors.As(err, &foreign) && (c.closed || c.ckp != nil || len(numbersOf(all, segmentSuffix)) > 1) {
 			// What stands beside it says that this is a log, and it needs this file.
 			return &CorruptError{File: path, Why: "by its first bytes it is no segment, but other files of this log are here: it was overwritten"}
 		}

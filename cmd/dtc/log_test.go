@@ -18,14 +18,14 @@ func TestLogVerify(t *testing.T) {
 	dir, _ := kept(t)
 	for _, place := range []string{dir, filepath.Join(dir, demo.LogDir)} {
 		r := call(t, "log", "verify", "--data", place)
-		r.want(t, exitDone, "records", "end        position ")
+		r.want(t, exitDone, "records", "end        position ", "two decoders that share no code: they agree")
 		if !strings.HasSuffix(r.out, "\nsound\n") {
 			t.Errorf("it does not end with its verdict:\n%s", r.out)
 		}
 	}
 	var v verifyReport
 	call(t, "log", "verify", "--data", dir, "-o", "json").decode(t, &v)
-	if !v.Sound || v.Records == 0 || v.Error != "" {
+	if !v.Sound || !v.Agreed || v.Records == 0 || v.Error != "" {
 		t.Errorf("%+v", v)
 	}
 }
@@ -54,7 +54,7 @@ func TestLogCorrupt(t *testing.T) {
 	r = call(t, "log", "verify", "--data", dir, "-o", "json")
 	var v verifyReport
 	r.decode(t, &v)
-	if r.code != exitCorrupt || v.Sound || v.Error == "" {
+	if r.code != exitCorrupt || v.Sound || !v.Agreed || v.Error == "" {
 		t.Errorf("exit code %d, %+v", r.code, v)
 	}
 	// What is good before the damage is still shown.
@@ -62,6 +62,64 @@ func TestLogCorrupt(t *testing.T) {
 	call(t, "log", "explain", "order-1001", "--data", dir).want(t, exitCorrupt, "order-1001 was committed everywhere")
 	// A coordinator says the same.
 	execute(t, "demo", "--data", dir).want(t, exitCorrupt, last)
+}
+
+// TestLogContradicts: files that are good to the last byte, and say what cannot be.
+func TestLogContradicts(t *testing.T) {
+	dir := t.TempDir()
+	log, err := wal.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if err := log.Force(&txlog.End{Ref: txlog.Ref{Incarnation: 1, Seq: 1}, Outcome: dtc.Committed}); err != nil {
+		t.Fatal(err)
+	}
+	r := call(t, "log", "verify", "--data", dir)
+	r.want(t, exitCorrupt, "contradicts the log: the transaction was never prepared")
+	if strings.Contains(r.out, "sound") {
+		t.Errorf("it says sound too:\n%s", r.out)
+	}
+	var v verifyReport
+	call(t, "log", "verify", "--data", dir, "-o", "json").decode(t, &v)
+	if v.Sound || !v.Agreed || v.Error == "" {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestLogVerifyWhileWriting: a log that grows and is rotated while it is read gives
+// no false alarm.
+func TestLogVerifyWhileWriting(t *testing.T) {
+	dir := t.TempDir()
+	log, err := wal.Open(dir, &wal.Options{SegmentSize: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Force(&txlog.Incarnation{Incarnation: dtc.Incarnation{Number: 1}, Through: 1}); err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for i := uint64(1); ; i++ {
+			select {
+			case <-stop:
+				stopped <- log.Close()
+				return
+			default:
+			}
+			if err := log.Force(&txlog.Block{Incarnation: 1, Through: i}); err != nil {
+				stopped <- err
+				return
+			}
+		}
+	}()
+	for range 5 {
+		call(t, "log", "verify", "--data", dir).want(t, exitDone, "they agree", "\nsound\n")
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestLogDump(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dtc-project/dtc/internal/logcheck/compare"
+	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/wal"
 )
 
@@ -21,6 +23,7 @@ type verifyReport struct {
 	Synced   uint64 `json:"synced"`
 	Tail     int64  `json:"tail"`
 	Clean    bool   `json:"clean"`
+	Agreed   bool   `json:"agreed"` // the second decoder says the same
 	Error    string `json:"error,omitempty"`
 }
 
@@ -29,7 +32,10 @@ func logVerifyCommand() *cobra.Command {
 		Use:   "verify",
 		Short: "Check that the log is sound",
 		Long: `verify reads every byte of the log and says whether what was durable is still
-there. Exit codes: 0 sound, 3 corrupt.`,
+there. It reads the log twice, by two decoders that share no code, and the second
+also asks whether the records can follow one another: that the log is sound is not
+the word of the program alone that wrote it. Exit codes: 0 sound, 3 corrupt, or
+the two do not say the same.`,
 		Args: cobra.NoArgs,
 	}
 	data := dataFlag(cmd)
@@ -39,11 +45,19 @@ there. Exit codes: 0 sound, 3 corrupt.`,
 		if err != nil {
 			return err
 		}
-		report, damage := r.Verify()
+		res, doubt := compare.Live(dir, vfs.OS{})
+		report, damage := res.First, res.Refused
+		switch {
+		case doubt != nil:
+			damage = doubt
+		case damage == nil:
+			damage = res.SecondRefused
+		}
 		if *output == "json" {
 			v := verifyReport{
 				Sound: damage == nil, Dir: dir, Log: r.ID().String(), Segments: report.Segments, Batches: report.Batches,
 				Records: report.Records, End: report.End, Synced: report.Synced, Tail: report.Tail, Clean: report.Clean,
+				Agreed: doubt == nil,
 			}
 			if damage != nil {
 				v.Error = damage.Error()
@@ -60,7 +74,8 @@ records    %d
 end        position %d
 tail       %s
 closed     %s
-`, r.ID(), dir, report.Segments, report.Batches, report.Records, report.End, tail(report), closed(report))
+read       %s
+`, r.ID(), dir, report.Segments, report.Batches, report.Records, report.End, tail(report), closed(report), twice(doubt))
 		if damage != nil {
 			return advice(damage)
 		}
@@ -84,4 +99,11 @@ func closed(r wal.Report) string {
 		return "cleanly"
 	}
 	return "no: a coordinator is using it, or was killed"
+}
+
+func twice(doubt error) string {
+	if doubt != nil {
+		return "twice, by two decoders that share no code: they do not agree"
+	}
+	return "twice, by two decoders that share no code: they agree"
 }

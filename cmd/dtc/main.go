@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dtc-project/dtc/internal/logcheck"
+	"github.com/dtc-project/dtc/internal/logcheck/compare"
 	"github.com/dtc-project/dtc/wal"
 )
 
@@ -66,11 +68,13 @@ func exitCode(err error) int {
 		usage   usageError
 		corrupt *wal.CorruptError
 		inUse   *wal.InUseError
+		doubt   *compare.Disagreement
+		wrong   *logcheck.Contradiction
 	)
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &corrupt):
+	case errors.As(err, &corrupt), errors.As(err, &doubt), errors.As(err, &wrong):
 		return exitCorrupt
 	case errors.As(err, &inUse):
 		return exitInUse
