@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/dtc-project/dtc/txlog"
@@ -215,9 +216,11 @@ func (l *Log) markClean() error {
 		return err
 	}
 	err = l.writeClean()
-	if err != nil && l.store.room() != nil {
-		// The disk is full. What is in store is room for the mark.
+	if err != nil && (l.store.room() != nil || errors.Is(err, syscall.ENOSPC)) {
+		// The disk is full, even if the store never noticed because it had all that
+		// it wants. What is in it is room for the mark.
 		if path := l.store.take(0); path != "" {
+			l.store.setShort(err)
 			if err := l.disk.Remove(path); err != nil {
 				return err
 			}
