@@ -123,6 +123,15 @@ func OpenLog(log txlog.Log, cfg *Config) (*Coordinator, error) {
 		return nil, fmt.Errorf("begin a new incarnation of the log: %w", err)
 	}
 	c.recover(found, began)
+	if f, ok := log.(txlog.Failer); ok {
+		c.wg.Go(func() {
+			select {
+			case <-f.Failed():
+				c.logFailed(f.Err())
+			case <-c.ctx.Done():
+			}
+		})
+	}
 	return c, nil
 }
 

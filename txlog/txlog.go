@@ -58,6 +58,15 @@ type Roomer interface {
 	Room() error
 }
 
+// Failer is the extra ability of a Log that tells when it fails by itself: an
+// unforced write, for which nobody waits, may go wrong too.
+type Failer interface {
+	// Failed returns a channel that is closed when the log takes nothing more.
+	Failed() <-chan struct{}
+	// Err returns why.
+	Err() error
+}
+
 // The errors of [Log.Append] and [Log.Force], for errors.Is.
 var (
 	// ErrRefused says that nothing was written: the record is not in the log and

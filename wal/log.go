@@ -64,6 +64,7 @@ type apart [128]byte
 var (
 	_ txlog.Log    = (*Log)(nil)
 	_ txlog.Roomer = (*Log)(nil)
+	_ txlog.Failer = (*Log)(nil)
 )
 
 // batch is a group of records on its way to the disk.

@@ -1,0 +1,48 @@
+package dtc_test
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/vfs"
+)
+
+// TestLogFailsBehind: a write fails for which nobody waits. The coordinator knows at
+// once, and begins nothing.
+func TestLogFailsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := services("a")
+		disk := vfs.NewMem()
+		c := open(t, disk, &dtc.Config{Participants: participants(list)})
+		if ok, err := c.Execute(t.Context(), "t", branches("a")...); !ok {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		list[0].OnCommit = func(context.Context, dtc.Branch) error {
+			disk.FailWrite(1, 0, syscall.EIO) // what is left to write is the end
+			return nil
+		}
+		if ok, err := c.Execute(t.Context(), "u", branches("a")...); !ok {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if err := c.Err(); !errors.Is(err, dtc.ErrLogFailed) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("the failure is told as %v", err)
+		}
+		calls := list[0].Counts().Calls
+		if _, err := c.Execute(t.Context(), "v", branches("a")...); !errors.Is(err, dtc.ErrLogFailed) || list[0].Counts().Calls != calls {
+			t.Errorf("%v, and the participant was called", err)
+		}
+		if o, err := c.Outcome(t.Context(), "u"); o != dtc.Committed {
+			t.Errorf("what is known: %v, %v", o, err)
+		}
+		if err := c.Close(); !errors.Is(err, syscall.EIO) {
+			t.Errorf("close: %v", err)
+		}
+	})
+}
