@@ -8,8 +8,8 @@
 //
 //  1. The files: every byte that has to be good is good, nothing is missing that
 //     something written later vouches for. What is not so is a [*Damage].
-//  2. The history: the records make sense one after another. Incarnations grow by
-//     one; a block of sequences belongs to the current one and never shrinks; a
+//  2. The history: the records make sense one after another. Incarnations grow, by
+//     one unless a hold came between; a block of sequences belongs to the current one and never shrinks; a
 //     transaction is prepared once, with a sequence that was reserved before; it
 //     is prepared before it is decided, decided once and before it is resolved,
 //     and ends as decided; a commit has a vote for each branch and none to abort.

@@ -6,6 +6,7 @@ import "fmt"
 const (
 	inIncarnations = iota
 	inHold
+	inRelease
 	inLogged
 	inHorizon
 	inOutcomes
@@ -13,11 +14,11 @@ const (
 )
 
 var sectionWords = [...]string{
-	"the incarnations", "the hold", "what was logged", "the horizon", "the outcomes", "what is unfinished",
+	"the incarnations", "the hold", "its release", "what was logged", "the horizon", "the outcomes", "what is unfinished",
 }
 
 var sectionOf = map[Kind]int{
-	Incarnation: inIncarnations, Hold: inHold, Logged: inLogged, Horizon: inHorizon, Outcome: inOutcomes,
+	Incarnation: inIncarnations, Hold: inHold, Release: inRelease, Logged: inLogged, Horizon: inHorizon, Outcome: inOutcomes,
 	Prepare: inUnfinished, Commit: inUnfinished, Abort: inUnfinished, Resolution: inUnfinished,
 }
 
@@ -30,7 +31,7 @@ func (h *history) fold(r *Record) (why string) {
 		return "it stands in segments only"
 	case section < h.section:
 		return "it comes after " + sectionWords[h.section]
-	case section == h.section && (section == inHold || section == inHorizon):
+	case section == h.section && (section == inHold || section == inRelease || section == inHorizon):
 		return "there is one already"
 	}
 	h.section = section
@@ -70,9 +71,19 @@ func (h *history) fold(r *Record) (why string) {
 			return "it does not follow the transaction's prepare record"
 		}
 		return h.add(r)
-	case Incarnation, Hold:
+	case Incarnation:
+		// The holds that made it leave numbers out need not stand here any more.
+		if r.Number <= h.newest {
+			return fmt.Sprintf("incarnation %d follows incarnation %d", r.Number, h.newest)
+		}
+		h.newest, h.reserved[r.Number] = r.Number, r.Through
+	case Hold:
 		return h.add(r)
-	case Block, End, Release:
+	case Release:
+		if h.held == 0 {
+			return "there is no hold"
+		}
+	case Block, End:
 	}
 	return ""
 }

@@ -9,7 +9,9 @@ import (
 // history is what the records have said so far, as far as the next ones have to
 // agree with it.
 type history struct {
-	reserved []uint64 // of each incarnation, the first of which is number 1
+	reserved map[uint32]uint64 // sequences of each incarnation
+	newest   uint32            // the number of the newest one, or 0
+	held     uint32            // the last hold is of those up to here
 	open     map[ref]*open
 	prepared refs // every transaction that ever was, for a ref is used once
 
@@ -35,29 +37,30 @@ type open struct {
 }
 
 func newHistory() *history {
-	return &history{open: map[ref]*open{}, prepared: refs{}, outcomes: refs{}}
+	return &history{reserved: map[uint32]uint64{}, open: map[ref]*open{}, prepared: refs{}, outcomes: refs{}}
 }
 
 // add takes a record in and says what is wrong with it. What is wrong is left
 // out, so that one record too many does not make every later one wrong.
 func (h *history) add(r *Record) (why string) {
-	x, current := ref{r.Number, r.Seq}, uint32(len(h.reserved))
+	x, current := ref{r.Number, r.Seq}, h.newest
 	switch r.Kind {
 	case Incarnation:
-		if r.Number != current+1 {
+		// Behind a hold it stands above all that the hold is of.
+		if r.Number != current+1 && (h.held < max(current, 1) || r.Number <= h.held) {
 			return fmt.Sprintf("incarnation %d follows incarnation %d", r.Number, current)
 		}
-		h.reserved = append(h.reserved, r.Through)
+		h.newest, h.reserved[r.Number] = r.Number, r.Through
 	case Block:
 		switch {
 		case r.Number != current:
 			return fmt.Sprintf("the current incarnation is %d", current)
 		case current == 0:
 			return "there is no incarnation"
-		case r.Through < h.reserved[current-1]:
-			return fmt.Sprintf("%d sequences were reserved before", h.reserved[current-1])
+		case r.Through < h.reserved[current]:
+			return fmt.Sprintf("%d sequences were reserved before", h.reserved[current])
 		}
-		h.reserved[current-1] = r.Through
+		h.reserved[current] = r.Through
 	case Prepare:
 		if r.Number != current {
 			return fmt.Sprintf("the current incarnation is %d", current)
@@ -97,9 +100,7 @@ func (h *history) add(r *Record) (why string) {
 			return "the transaction has no such branch"
 		}
 	case Hold:
-		if r.Number > current {
-			return fmt.Sprintf("the newest incarnation is %d", current)
-		}
+		h.held = max(h.held, r.Number) // which may be one that only another copy has had
 	case Release: // of no hold it is idle, not wrong
 	case Logged, Horizon, Outcome:
 		return "it stands in checkpoints only"
@@ -127,7 +128,7 @@ func (h *history) prepare(x ref, r *Record) (why string) {
 }
 
 func (h *history) isReserved(x ref) bool {
-	return x.number >= 1 && int(x.number) <= len(h.reserved) && x.seq >= 1 && x.seq <= h.reserved[x.number-1]
+	return x.seq >= 1 && x.seq <= h.reserved[x.number]
 }
 
 func (h *history) undecided(x ref) (*open, string) {

@@ -20,6 +20,9 @@ func TestHistory(t *testing.T) {
 		{"first incarnation is 2", "follows incarnation 0", []string{incarnation(2, 9)}},
 		{"incarnation again", "follows incarnation 1", []string{one, one}},
 		{"incarnation left out", "follows incarnation 1", []string{one, incarnation(3, 9)}},
+		{"incarnation left out behind a hold", "", []string{one, hold(1, ""), incarnation(65_538, 9)}},
+		{"incarnation below a hold", "follows incarnation 1", []string{one, hold(9, ""), incarnation(3, 9)}},
+		{"incarnation left out behind an old hold", "follows incarnation 2", []string{one, hold(1, ""), incarnation(2, 9), incarnation(4, 9)}},
 		{"block", "", []string{one, block(1, 20)}},
 		{"block of none", "there is no incarnation", []string{block(0, 20)}},
 		{"block of the one before", "current incarnation is 2", []string{one, incarnation(2, 9), block(1, 20)}},
@@ -66,7 +69,7 @@ func TestHistory(t *testing.T) {
 		{"resolution of nothing", "never prepared", []string{one, resolution(1, 1, "c", 1, "r")}},
 		{"resolution before the decision", "not decided", []string{one, p, resolution(1, 1, "b", 1, "r")}},
 		{"hold", "", []string{one, hold(1, "r")}},
-		{"hold of what does not exist", "newest incarnation is 1", []string{one, hold(2, "r")}},
+		{"hold of what another copy has had", "", []string{one, hold(2, "r")}},
 		{"release", "", []string{one, release("r")}},
 		{"logged", "checkpoints only", []string{one, logged(1, 1, 1)}},
 		{"horizon", "checkpoints only", []string{one, horizon(1)}},
@@ -100,10 +103,13 @@ func TestFold(t *testing.T) {
 		records   []string
 	}{
 		{"of nothing", "", []string{one}},
-		{"incarnation left out", "follows incarnation 0", []string{two}},
+		{"incarnation left out", "", []string{one, incarnation(65_538, 9)}},
+		{"incarnation again", "follows incarnation 2", []string{one, two, two}},
 		{"incarnation too late", "comes after the hold", []string{one, hold(1, ""), two}},
 		{"second hold", "one already", []string{one, hold(1, ""), hold(1, "")}},
-		{"hold of what does not exist", "newest incarnation is 1", []string{one, hold(2, "")}},
+		{"hold of what another copy has had", "", []string{one, hold(2, "")}},
+		{"release", "", []string{one, hold(2, ""), release("")}},
+		{"release of nothing", "no hold", []string{one, release("")}},
 		{"second horizon", "one already", []string{one, horizon(1), horizon(2)}},
 		{"logged in parts", "", []string{one, two, logged(1, 1, 2), logged(1, 4, 5), logged(2, 1, 9)}},
 		{"logged twice", "named twice", []string{one, logged(1, 1, 2), logged(1, 2, 5)}},
@@ -127,7 +133,6 @@ func TestFold(t *testing.T) {
 		{"outcome too late", "comes after what is unfinished", []string{one, logged(1, 2, 2), p, outcome(1, 2, 1, 0)}},
 		{"end", "segments only", []string{one, p, commit(1, 1, "\x01\x01"), end(1, 1, 1)}},
 		{"block", "segments only", []string{one, block(1, 10)}},
-		{"release", "segments only", []string{one, release("")}},
 	} {
 		outcomes := 0
 		for _, r := range test.records {
