@@ -16,12 +16,12 @@ import (
 func logCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log",
-		Short: "Read a decision log: check it, list it, explain a transaction",
-		Long: `The log commands read the files of a decision log and change nothing. A
-coordinator may be using the log meanwhile.`,
+		Short: "Read a decision log: check it, list it, explain a transaction, hold it",
+		Long: `The log commands read the files of a decision log and change nothing, but for hold
+and release. A coordinator may be using the log meanwhile.`,
 	}
 	group(cmd)
-	cmd.AddCommand(logVerifyCommand(), logDumpCommand(), logExplainCommand())
+	cmd.AddCommand(logVerifyCommand(), logDumpCommand(), logExplainCommand(), logStatCommand(), logHoldCommand(), logReleaseCommand())
 	return cmd
 }
 

@@ -30,6 +30,14 @@ type dumpLine struct {
 	Participant  string            `json:"participant,omitempty"`
 	Reason       string            `json:"reason,omitempty"` // the code of a rollback
 	Message      string            `json:"message,omitempty"`
+	Runs         []dumpRun         `json:"runs,omitempty"` // of sequences
+	At           *time.Time        `json:"at,omitempty"`
+	Key          string            `json:"key,omitempty"` // of the id, see txlog.KeyOf
+}
+
+type dumpRun struct {
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
 }
 
 type dumpParticipant struct {
@@ -105,6 +113,22 @@ func newDumpLine(e logview.Entry) dumpLine {
 		l.Outcome = rec.Outcome.String()
 	case *txlog.Resolution:
 		l.Participant, l.Outcome, l.Message = rec.Participant, rec.Outcome.String(), rec.Reason
+	case *txlog.Logged:
+		l.Incarnation = strconv.FormatUint(uint64(rec.Incarnation), 10)
+		for _, run := range rec.Runs {
+			l.Runs = append(l.Runs, dumpRun(run))
+		}
+	case *txlog.Horizon:
+		l.At = &rec.At
+	case *txlog.Outcome:
+		l.Outcome, l.Key, l.At = rec.Outcome.String(), hex.EncodeToString(rec.Key[:]), &rec.At
+		if rec.Code != 0 {
+			l.Reason = rec.Code.String()
+		}
+	case *txlog.Hold:
+		l.Incarnation, l.Message = strconv.FormatUint(uint64(rec.Through), 10), rec.Reason
+	case *txlog.Release:
+		l.Message = rec.Reason
 	}
 	return l
 }
@@ -119,8 +143,21 @@ func (l dumpLine) String() string {
 	}
 	add(l.Tx)
 	add(l.XID)
-	if l.Incarnation != "" {
+	switch l.Kind {
+	case "incarnation", "block":
 		add(fmt.Sprintf("%s, sequences up to %d", l.Incarnation, l.Through))
+	case "logged":
+		text := "in incarnation " + l.Incarnation + " sequences"
+		for _, r := range l.Runs {
+			text += fmt.Sprintf(" %d-%d", r.First, r.Last)
+		}
+		add(text)
+	case "hold":
+		add("of the incarnations up to " + l.Incarnation)
+	case "horizon":
+		add("every outcome after " + l.At.UTC().Format(time.RFC3339) + " is remembered")
+	case "outcome":
+		add(l.Key)
 	}
 	for _, p := range l.Participants {
 		text := p.Participant

@@ -62,6 +62,8 @@ func refOf(r txlog.Record) (txlog.Ref, bool) {
 		return rec.Ref, true
 	case *txlog.Resolution:
 		return rec.Ref, true
+	case *txlog.Outcome:
+		return rec.Ref, true
 	}
 	return txlog.Ref{}, false
 }
@@ -79,6 +81,9 @@ type History struct {
 	Resolutions  []Resolution
 	Ended        time.Time // zero if a branch may be unfinished
 	Outcome      dtc.Outcome
+	// Folded: its records were dropped by a checkpoint; only Reason.Code, Ended and
+	// Outcome are known.
+	Folded bool
 	// Later: the log was opened again after the prepare record was written.
 	Later bool
 }
@@ -110,6 +115,14 @@ func Find(r *wal.Reader, name string) ([]*History, error) {
 					TxID: dtc.TxID(rec.TxID), XID: e.XID, Participants: rec.Branches, Prepared: e.Time,
 				}
 				found, byXID[e.XID] = append(found, h), h
+			}
+			return nil
+		case *txlog.Outcome:
+			if rec.Key == txlog.KeyOf(name) || e.XID.String() == name {
+				found = append(found, &History{
+					TxID: dtc.TxID(name), XID: e.XID, Folded: true, Reason: dtc.Reason{Code: rec.Code},
+					Ended: rec.At, Outcome: rec.Outcome, Decided: rec.At,
+				})
 			}
 			return nil
 		case *txlog.Commit, *txlog.Abort, *txlog.End, *txlog.Resolution:

@@ -21,6 +21,13 @@ func (h *History) Sentences() []string {
 	at := func(t time.Time, format string, args ...any) {
 		lines = append(lines, "  "+t.Local().Format(timeFormat)+"  "+fmt.Sprintf(format, args...))
 	}
+	if h.Folded {
+		if h.Reason.Code != 0 {
+			lines = append(lines, fmt.Sprintf("  rolled back because of %s", h.Reason.Code))
+		}
+		at(h.Ended, "ended: every participant has finished its part")
+		return append(lines, "  the rest was dropped when the log was compacted")
+	}
 	at(h.Prepared, "begun: %s asked to prepare", wereAll(h.ids()))
 	switch h.Decision {
 	case dtc.Committed:
