@@ -44,7 +44,8 @@ func TestKilledAtRandom(t *testing.T) {
 	}
 }
 
-// wantEnough: a green run that did nothing is a failure.
+// wantEnough: a green run that did nothing is a failure. The numbers are far below
+// what a slow machine with other work gets done between two kills.
 func wantEnough(t *testing.T, c counts, kills int) {
 	for _, w := range []struct {
 		what       string
@@ -53,12 +54,12 @@ func wantEnough(t *testing.T, c counts, kills int) {
 		{"kills", c.kills, kills},
 		{"kills while opening", c.opening, kills / 12},
 		{"kills while opening or finishing what was found", c.opening + c.recovering, kills / 8},
-		{"kills at work", c.working, kills / 8},
-		{"told committed", c.committed, 10 * kills},
-		{"told rolled back", c.rolledBack, kills},
-		{"under way at a kill", c.underWay, kills},
-		{"told again", c.repeats, kills},
-		{"recovered", c.recovered, kills},
+		{"kills at work", c.working, kills / 16},
+		{"told committed", c.committed, 2 * kills},
+		{"told rolled back", c.rolledBack, kills / 2},
+		{"under way at a kill", c.underWay, kills / 2},
+		{"told again", c.repeats, kills / 2},
+		{"recovered", c.recovered, kills / 2},
 		{"orphans planted", c.planted, kills / 16},
 		{"orphans swept", c.orphans, min(1, kills/16)},
 		{"looks into the files", c.checks, kills / 8},
