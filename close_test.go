@@ -16,21 +16,28 @@ import (
 
 // TestCloseRollsBackWhatGrows: also with a participant that never blocks, and with the caller's values at hand.
 func TestCloseRollsBackWhatGrows(t *testing.T) {
-	p := services("x")[0]
-	p.NeverBlocks = true
-	c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{p}})
-	in, out := make(chan bool), make(chan bool)
-	go func() {
-		_ = c.Run(context.Background(), "t", func(_ context.Context, tx *dtc.Tx) error {
-			_ = tx.Enlist("x", nil)
-			close(in)
-			<-out
-			return nil
-		})
-	}()
-	<-in
-	time.AfterFunc(time.Second, func() { close(out) })
-	_ = c.Close()
+	synctest.Test(t, func(t *testing.T) {
+		p := services("x")[0]
+		p.NeverBlocks = true
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{p}})
+		in, out := make(chan bool), make(chan bool)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- c.Run(context.Background(), "t", func(_ context.Context, tx *dtc.Tx) error {
+				_ = tx.Enlist("x", nil)
+				close(in)
+				<-out
+				return nil
+			})
+		}()
+		<-in
+		time.AfterFunc(time.Second, func() { close(out) })
+		closed(t, c)
+		var rolled *dtc.RollbackError
+		if err := <-ended; !errors.As(err, &rolled) || rolled.Reason.Code != dtc.ReasonShuttingDown {
+			t.Errorf("what was growing: %v", err)
+		}
+	})
 }
 
 // TestCloseEndsTheFunctionOfRun: its context ends, so that Close need not wait for its lifetime.
@@ -43,82 +50,93 @@ func TestCloseEndsTheFunctionOfRun(t *testing.T) {
 		}()
 		<-in
 		began := time.Now()
-		_ = c.Close()
+		closed(t, c)
 		if d := time.Since(began); d > time.Second {
 			t.Errorf("Close took %v: it waits for the lifetime of a transaction it has rolled back", d)
 		}
 	})
 }
 
-// TestSecondCloseWaits: every Close returns when the log is closed.
+// TestSecondCloseWaits: every Close returns when the log is closed, and says the
+// same.
 func TestSecondCloseWaits(t *testing.T) {
-	disk := vfs.NewMem()
-	a := fn("a")
-	in := make(chan bool)
-	a.PrepareFunc = func(context.Context, dtc.Branch) (dtc.Vote, error) {
-		close(in)
-		time.Sleep(300 * time.Millisecond)
-		return dtc.VoteCommit, nil
-	}
-	a.NeverBlocks = true
-	c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{a}})
-	time.Sleep(20 * time.Millisecond)
-	go func() { _, _ = c.Execute(context.Background(), "t", branches("a")...) }()
-	<-in
-	first := make(chan error, 2)
-	go func() { err := c.Close(); first <- err; first <- err }()
-	time.Sleep(50 * time.Millisecond)
-	second := make(chan bool)
-	go func() { _ = c.Close(); close(second) }()
-	<-second
-	select {
-	case <-first:
-	default:
-		_, _, err := tryOpen(disk, &dtc.Config{})
-		t.Errorf("second Close returned, the first is still at work; Open: %v", err)
-	}
-	if err := <-first; err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		a := fn("a")
+		in, out := make(chan bool), make(chan bool)
+		a.PrepareFunc = func(context.Context, dtc.Branch) (dtc.Vote, error) {
+			close(in)
+			<-out
+			return dtc.VoteCommit, nil
+		}
+		a.NeverBlocks = true // its call cannot be given up: Close must wait for it
+		c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{a}})
+		synctest.Wait()
+		go func() { _, _ = c.Execute(context.Background(), "t", branches("a")...) }()
+		<-in
+		closes := make(chan error, 2)
+		for range cap(closes) {
+			go func() { closes <- c.Close() }()
+			synctest.Wait()
+		}
+		if n := len(closes); n != 0 {
+			t.Errorf("%d of two calls of Close have returned while a prepare is out", n)
+		}
+		close(out)
+		for range cap(closes) {
+			if err := <-closes; err != nil {
+				t.Error(err)
+			}
+			// The log has been let go, whichever call of the two came first.
+			c, _, err := tryOpen(disk, &dtc.Config{})
+			if err != nil {
+				t.Fatalf("Close has returned, and the log is still in use: %v", err)
+			}
+			closed(t, c)
+		}
+	})
 }
 
 // TestJoinerDoesNotHang: its transaction was recovered, and Close came before its turn.
 func TestJoinerDoesNotHang(t *testing.T) {
-	disk := vfs.NewMem()
-	dead := fn("a")
-	dead.CommitFunc = func(context.Context, dtc.Branch) error { return errors.New("dead") }
-	c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{dead}, CompletionWait: -1})
-	for _, id := range []dtc.TxID{"t", "u"} {
-		if ok, err := c.Execute(t.Context(), id, branches("a")...); !ok {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		dead := fn("a")
+		dead.CommitFunc = func(context.Context, dtc.Branch) error { return errors.New("dead") }
+		c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{dead}, CompletionWait: -1})
+		for _, id := range []dtc.TxID{"t", "u"} {
+			if ok, err := c.Execute(t.Context(), id, branches("a")...); !ok {
+				t.Fatal(err)
+			}
 		}
-	}
-	closed(t, c)
-	in, out := make(chan bool), make(chan bool)
-	a := fn("a")
-	a.NeverBlocks = true
-	a.CommitFunc = func(_ context.Context, b dtc.Branch) error {
-		if b.TxID == "t" {
-			close(in)
-			<-out
+		closed(t, c)
+		in, out := make(chan bool), make(chan bool)
+		a := fn("a")
+		a.NeverBlocks = true
+		a.CommitFunc = func(_ context.Context, b dtc.Branch) error {
+			if b.TxID == "t" {
+				close(in)
+				<-out
+			}
+			return nil
 		}
-		return nil
-	}
-	c = open(t, disk, &dtc.Config{Participants: []dtc.Participant{a}})
-	<-in
-	joined := make(chan error, 1)
-	go func() { _, err := c.Execute(context.Background(), "u", branches("a")...); joined <- err }()
-	time.Sleep(20 * time.Millisecond)
-	go func() { time.Sleep(50 * time.Millisecond); close(out) }()
-	closed(t, c)
-	select {
-	case err := <-joined:
-		if !errors.Is(err, dtc.ErrInDoubt) && err != nil {
+		c = open(t, disk, &dtc.Config{Participants: []dtc.Participant{a}})
+		<-in
+		joined := make(chan error, 1)
+		go func() { _, err := c.Execute(context.Background(), "u", branches("a")...); joined <- err }()
+		synctest.Wait() // it has joined, or has its answer
+		ended := make(chan error, 1)
+		go func() { ended <- c.Close() }()
+		synctest.Wait()
+		close(out)
+		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	case <-time.After(2 * time.Second):
-		t.Error("the joiner hangs for ever after Close")
-	}
+		// The bubble fails if it hangs.
+		if err := <-joined; !errors.Is(err, dtc.ErrInDoubt) && err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestRetentionCountsFromTheEnd: a transaction that waited for hours is remembered when it has ended.
@@ -151,14 +169,16 @@ func TestRetentionCountsFromTheEnd(t *testing.T) {
 
 // TestTypedNilError: it aborts its transaction and nothing else.
 func TestTypedNilError(t *testing.T) {
-	a := fn("a")
-	a.PrepareFunc = func(context.Context, dtc.Branch) (dtc.Vote, error) { var e *typed; return dtc.VoteAbort, e }
-	c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{a}})
-	_, err := c.Execute(t.Context(), "t", branches("a")...)
-	if !errors.Is(err, dtc.ErrRolledBack) {
-		t.Errorf("got %v", err)
-	}
-	closed(t, c)
+	synctest.Test(t, func(t *testing.T) {
+		a := fn("a")
+		a.PrepareFunc = func(context.Context, dtc.Branch) (dtc.Vote, error) { var e *typed; return dtc.VoteAbort, e }
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{a}})
+		_, err := c.Execute(t.Context(), "t", branches("a")...)
+		if !errors.Is(err, dtc.ErrRolledBack) {
+			t.Errorf("got %v", err)
+		}
+		closed(t, c)
+	})
 }
 
 type typed struct{ s string }

@@ -167,33 +167,40 @@ func settle(t testing.TB, c *dtc.Coordinator) {
 	t.Fatal("transactions are still unfinished")
 }
 
-// bank is an account at a participant: money moves when a branch commits.
+// bank is an account at a participant: what is taken is set aside when a branch is
+// prepared, what is given is there when it commits.
 type bank struct {
 	*dtctest.Memory
 	balance atomic.Int64
-	mu      sync.Mutex
-	held    map[dtc.XID]int64
 }
 
 func newBank(id string, balance int64, amount func(payload []byte) int64) *bank {
-	b := &bank{Memory: dtctest.NewMemory(id), held: map[dtc.XID]int64{}}
+	b := &bank{Memory: dtctest.NewMemory(id)}
 	b.balance.Store(balance)
+	var mu sync.Mutex // between looking and taking
+	var held sync.Map // amounts by XID: the payload comes with prepare only
 	b.OnPrepare = func(_ context.Context, br dtc.Branch) (dtc.Vote, error) {
 		n := amount(br.Payload)
-		if b.balance.Add(n) < 0 {
-			b.balance.Add(-n)
-			return dtc.VoteAbort, nil
+		mu.Lock()
+		defer mu.Unlock()
+		if n < 0 {
+			if b.balance.Load() < -n {
+				return dtc.VoteAbort, nil
+			}
+			b.balance.Add(n)
 		}
-		b.mu.Lock()
-		b.held[br.XID] = n
-		b.mu.Unlock()
+		held.Store(br.XID, n)
 		return dtc.VoteCommit, nil
 	}
-	b.OnRollback = func(_ context.Context, br dtc.Branch) error {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.balance.Add(-b.held[br.XID])
-		return nil
+	finish := func(committed bool) func(context.Context, dtc.Branch) error {
+		return func(_ context.Context, br dtc.Branch) error {
+			n, _ := held.LoadAndDelete(br.XID)
+			if n := n.(int64); n > 0 == committed {
+				b.balance.Add(max(n, -n)) // given for good, or given back
+			}
+			return nil
+		}
 	}
+	b.OnCommit, b.OnRollback = finish(true), finish(false)
 	return b
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dtc-project/dtc"
@@ -166,58 +167,62 @@ func TestBadDirectories(t *testing.T) {
 
 // TestRunWithoutAFunction: nothing is begun.
 func TestRunWithoutAFunction(t *testing.T) {
-	c := open(t, vfs.NewMem(), &dtc.Config{})
-	if err := c.Run(t.Context(), "t", nil); !errors.Is(err, dtc.ErrBadRequest) {
-		t.Errorf("got %v", err)
-	}
-	if n := c.Stats().Begun; n != 0 {
-		t.Errorf("%d begun", n)
-	}
-	closed(t, c)
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, vfs.NewMem(), &dtc.Config{})
+		if err := c.Run(t.Context(), "t", nil); !errors.Is(err, dtc.ErrBadRequest) {
+			t.Errorf("got %v", err)
+		}
+		if n := c.Stats().Begun; n != 0 {
+			t.Errorf("%d begun", n)
+		}
+		closed(t, c)
+	})
 }
 
 // TestPanics: a participant that panics aborts the transaction in phase one, and
 // is called again in phase two.
 func TestPanics(t *testing.T) {
-	var commits, rollbacks int
-	p := dtc.ParticipantFuncs{
-		ParticipantID: "p", InDoubtFunc: listsNothing,
-		PrepareFunc: func(_ context.Context, b dtc.Branch) (dtc.Vote, error) {
-			if b.TxID == "panics" {
-				panic("oh no")
-			}
-			return dtc.VoteCommit, nil
-		},
-		CommitFunc: func(context.Context, dtc.Branch) error {
-			if commits++; commits == 1 {
-				panic("oh no")
-			}
-			return nil
-		},
-		RollbackFunc: func(context.Context, dtc.Branch) error {
-			if rollbacks++; rollbacks == 1 {
-				panic("oh no")
-			}
-			return nil
-		},
-	}
-	c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{p}})
-	_, err := c.Execute(t.Context(), "panics", branches("p")...)
-	var rolled *dtc.RollbackError
-	if !errors.As(err, &rolled) || rolled.Reason.Code != dtc.ReasonParticipantError || !strings.Contains(err.Error(), "oh no") {
-		t.Errorf("got %v", err)
-	}
-	if ok, err := c.Execute(t.Context(), "t", branches("p")...); !ok {
-		t.Error(err)
-	}
-	settle(t, c)
-	closed(t, c)
-	if commits != 2 {
-		t.Errorf("%d commits", commits)
-	}
-	if rollbacks != 2 { // a prepare that panicked may have left something
-		t.Errorf("%d rollbacks", rollbacks)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var commits, rollbacks int
+		p := dtc.ParticipantFuncs{
+			ParticipantID: "p", InDoubtFunc: listsNothing,
+			PrepareFunc: func(_ context.Context, b dtc.Branch) (dtc.Vote, error) {
+				if b.TxID == "panics" {
+					panic("oh no")
+				}
+				return dtc.VoteCommit, nil
+			},
+			CommitFunc: func(context.Context, dtc.Branch) error {
+				if commits++; commits == 1 {
+					panic("oh no")
+				}
+				return nil
+			},
+			RollbackFunc: func(context.Context, dtc.Branch) error {
+				if rollbacks++; rollbacks == 1 {
+					panic("oh no")
+				}
+				return nil
+			},
+		}
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{p}})
+		_, err := c.Execute(t.Context(), "panics", branches("p")...)
+		var rolled *dtc.RollbackError
+		if !errors.As(err, &rolled) || rolled.Reason.Code != dtc.ReasonParticipantError || !strings.Contains(err.Error(), "oh no") {
+			t.Errorf("got %v", err)
+		}
+		if ok, err := c.Execute(t.Context(), "t", branches("p")...); !ok {
+			t.Error(err)
+		}
+		settle(t, c)
+		closed(t, c)
+		if commits != 2 {
+			t.Errorf("%d commits", commits)
+		}
+		if rollbacks != 2 { // a prepare that panicked may have left something
+			t.Errorf("%d rollbacks", rollbacks)
+		}
+	})
 }
 
 // contents returns the files of a directory by their paths, without the lock,

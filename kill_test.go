@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtctest"
@@ -102,114 +101,24 @@ func (r remote) InDoubt(ctx context.Context, log dtc.LogID) (list []dtc.InDoubtB
 	return list, err
 }
 
-// story is one transaction, killed somewhere.
-type story struct {
-	services []*dtctest.Memory
-	seen     sync.Map
-	told     dtc.Outcome // what the client heard
-}
-
-// run opens a coordinator on a machine, executes the transaction, and closes.
-func (s *story) run(m *machine) {
-	var list []dtc.Participant
-	for _, p := range s.services {
-		list = append(list, remote{p, m, &s.seen})
-	}
-	c, _, err := tryOpen(m.disk, &dtc.Config{Participants: list, SweepInterval: 10 * time.Second})
-	if err != nil {
-		if !m.isDead() {
-			panic(err)
-		}
-		return
-	}
-	ok, err := c.Execute(context.Background(), "t", branches("a", "b", "c")...)
-	if !m.isDead() {
-		switch {
-		case ok:
-			s.hears(dtc.Committed)
-		case errors.Is(err, dtc.ErrRolledBack):
-			s.hears(dtc.RolledBack)
-		default:
-			panic(err)
-		}
-		time.Sleep(time.Minute) // retries, the sweep
-	}
-	_ = c.Close()
-}
-
-func (s *story) hears(o dtc.Outcome) {
-	if s.told == dtc.Committed && o != dtc.Committed {
-		panic("committed was told, and then " + o.String())
-	}
-	s.told = o
-}
-
-// check looks at the participants: every transaction is committed everywhere or
-// nowhere, nothing is left prepared, and what was told is true.
-func (s *story) check(t *testing.T, where string) {
-	t.Helper()
-	committed := 0
-	s.seen.Range(func(x, _ any) bool {
-		var states []string
-		n := 0
-		for _, p := range s.services {
-			st := p.State(x.(dtc.XID))
-			states = append(states, p.ID()+"="+string(st))
-			switch st {
-			case dtctest.Committed:
-				n++
-			case dtctest.Prepared:
-				t.Errorf("%s: %v is left in doubt: %v", where, x, states)
-			}
-		}
-		if n != 0 && n != len(s.services) {
-			t.Errorf("%s: %v is committed here and not there: %v", where, x, states)
-		}
-		if n > 0 {
-			committed++
-		}
-		return true
-	})
-	if committed > 1 {
-		t.Errorf("%s: the order was carried out %d times", where, committed)
-	}
-	if s.told == dtc.Committed != (committed == 1) {
-		t.Errorf("%s: the client heard %v, and it was carried out %d times", where, s.told, committed)
-	}
-}
-
 // TestKillAtEveryPoint kills the coordinator at every step of a transaction, as a
 // process (what was written stays) and with the power (what was not synced may
-// go), then kills the recovery at every step too. The last one may finish.
+// go), then kills the recovery at every step too. The last one may finish. What
+// the transactions are is said in story_test.go.
 func TestKillAtEveryPoint(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		plain bool
-		vote  dtc.Vote
-	}{
-		{"commit", false, dtc.VoteCommit},
-		{"commit with a plain participant", true, dtc.VoteCommit},
-		{"abort", false, dtc.VoteAbort},
-		{"abort with a plain participant", true, dtc.VoteAbort},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			newStory := func() *story {
-				s := &story{services: services("a", "b", "c")}
-				s.services[2].Plain = tt.plain
-				s.services[1].OnPrepare = func(context.Context, dtc.Branch) (dtc.Vote, error) { return tt.vote, nil }
-				return s
-			}
-			kills, recoveries := 0, 0
+	for _, p := range plots {
+		t.Run(p.name, func(t *testing.T) {
+			kills, recoveries, step := 0, 0, stride(p)
 			for _, power := range []bool{false, true} {
 				for first := 1; ; first++ {
 					finished := false
-					for second := 0; ; second += stride() {
-						if second == stride() {
-							second = 1 + first%stride()
+					for second := 0; ; second += step {
+						if second == step {
+							second = 1 + first%step
 						}
 						again := false
 						synctest.Test(t, func(t *testing.T) {
-							s := newStory()
+							s := newStory(p)
 							m := newMachine(vfs.NewMem(), first)
 							s.run(m)
 							finished = !m.isDead()
@@ -249,11 +158,11 @@ func TestKillAtEveryPoint(t *testing.T) {
 }
 
 // stride is 1 in a soak: recovery is then killed at every step.
-func stride() int {
+func stride(p plot) int {
 	if os.Getenv("DTC_SOAK_HOURS") != "" || os.Getenv("DTC_CRASH_IMAGES") != "" {
 		return 1
 	}
-	return secondStride
+	return secondStride * max(1, p.thin)
 }
 
 // lost returns the disk as the next process finds it.

@@ -171,21 +171,23 @@ func TestInlineRollbackBehindPrepare(t *testing.T) {
 
 // TestLowWaterWaitsForWhatGrows: a growing transaction may enlist anybody, so low water does not pass it.
 func TestLowWaterWaitsForWhatGrows(t *testing.T) {
-	p := services("a")[0]
-	c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{p}})
-	time.Sleep(50 * time.Millisecond) // first sweep
-	err := c.Run(t.Context(), "grown", func(ctx context.Context, tx *dtc.Tx) error {
-		for i := range 3 { // others work meanwhile
-			if ok, err := c.Execute(ctx, dtc.TxID(fmt.Sprint("t", i)), branches("a")...); !ok {
-				return err
+	synctest.Test(t, func(t *testing.T) {
+		p := services("a")[0]
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{p}})
+		synctest.Wait() // swept
+		err := c.Run(t.Context(), "grown", func(ctx context.Context, tx *dtc.Tx) error {
+			for i := range 3 { // others work meanwhile
+				if ok, err := c.Execute(ctx, dtc.TxID(fmt.Sprint("t", i)), branches("a")...); !ok {
+					return err
+				}
 			}
+			return tx.Enlist("a", nil)
+		})
+		if err != nil {
+			t.Errorf("Run: %v", err)
 		}
-		return tx.Enlist("a", nil)
+		closed(t, c)
 	})
-	if err != nil {
-		t.Errorf("Run: %v", err)
-	}
-	closed(t, c)
 }
 
 type switchable struct {
@@ -318,17 +320,19 @@ func TestFinishedBranchesAreNotCounted(t *testing.T) {
 
 // TestFullForRun: a dead participant does not fill the table through Run either.
 func TestFullForRun(t *testing.T) {
-	dead := fn("dead")
-	dead.CommitFunc = func(context.Context, dtc.Branch) error { return errors.New("dead") }
-	c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{dead, fn("ok")}, MaxTransactions: 4, CompletionWait: -1})
-	for i := range 4 {
-		err := c.Run(t.Context(), dtc.TxID(fmt.Sprint("t", i)), func(_ context.Context, tx *dtc.Tx) error { return tx.Enlist("dead", nil) })
-		if (err != nil) != (i >= 2) || err != nil && !errors.Is(err, dtc.ErrFull) {
-			t.Fatal(i, err)
+	synctest.Test(t, func(t *testing.T) {
+		dead := fn("dead")
+		dead.CommitFunc = func(context.Context, dtc.Branch) error { return errors.New("dead") }
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: []dtc.Participant{dead, fn("ok")}, MaxTransactions: 4, CompletionWait: -1})
+		for i := range 4 {
+			err := c.Run(t.Context(), dtc.TxID(fmt.Sprint("t", i)), func(_ context.Context, tx *dtc.Tx) error { return tx.Enlist("dead", nil) })
+			if (err != nil) != (i >= 2) || err != nil && !errors.Is(err, dtc.ErrFull) {
+				t.Fatal(i, err)
+			}
 		}
-	}
-	if _, err := c.Execute(t.Context(), "u", branches("ok")...); err != nil {
-		t.Errorf("a dead participant keeps the others from work: %v", err)
-	}
-	closed(t, c)
+		if _, err := c.Execute(t.Context(), "u", branches("ok")...); err != nil {
+			t.Errorf("a dead participant keeps the others from work: %v", err)
+		}
+		closed(t, c)
+	})
 }

@@ -73,41 +73,46 @@ func (l slowResolution) Force(r txlog.Record) error {
 
 // TestResolveBesideAck: a participant acknowledges while the operator's statement is written. What is told before a restart is told after it.
 func TestResolveBesideAck(t *testing.T) {
-	disk := vfs.NewMem()
-	ack := make(chan bool)
-	a, b := fn("a"), fn("b")
-	a.CommitFunc = func(context.Context, dtc.Branch) error { <-ack; return nil }
-	b.CommitFunc = func(context.Context, dtc.Branch) error { return errors.New("down") }
-	log, err := wal.Open("log", &wal.Options{FS: disk})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sl := slowResolution{log, make(chan bool), make(chan bool)}
-	c, err := dtc.OpenLog(sl, &dtc.Config{Participants: []dtc.Participant{a, b}, Logger: quiet, CompletionWait: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ok, err := c.Execute(t.Context(), "t", branches("a", "b")...); !ok {
-		t.Fatal(err)
-	}
-	res := make(chan error)
-	go func() { res <- c.Resolve(t.Context(), "t", "a", dtc.RolledBack, "by hand") }()
-	<-sl.written
-	close(ack) // a commits, and says so
-	time.Sleep(50 * time.Millisecond)
-	close(sl.release)
-	t.Log("Resolve:", <-res)
-	o, err := c.Outcome(t.Context(), "t")
-	t.Log("before restart:", o, err)
-	_ = c.Close()
-	c2 := open(t, disk, &dtc.Config{Participants: []dtc.Participant{a, fn("b")}})
-	time.Sleep(100 * time.Millisecond)
-	o2, err := c2.Outcome(t.Context(), "t")
-	t.Log("after restart:", o2, err)
-	if o != o2 {
-		t.Errorf("told %v, then %v, although every branch committed", o, o2)
-	}
-	closed(t, c2)
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		ack := make(chan bool)
+		a, b := fn("a"), fn("b")
+		a.CommitFunc = func(context.Context, dtc.Branch) error { <-ack; return nil }
+		b.CommitFunc = func(context.Context, dtc.Branch) error { return errors.New("down") }
+		log, err := wal.Open("log", &wal.Options{FS: disk})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sl := slowResolution{log, make(chan bool), make(chan bool)}
+		c, err := dtc.OpenLog(sl, &dtc.Config{Participants: []dtc.Participant{a, b}, Logger: quiet, CompletionWait: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := c.Execute(t.Context(), "t", branches("a", "b")...); !ok {
+			t.Fatal(err)
+		}
+		res := make(chan error)
+		go func() { res <- c.Resolve(t.Context(), "t", "a", dtc.RolledBack, "by hand") }()
+		<-sl.written
+		close(ack) // a commits, and says so
+		synctest.Wait()
+		close(sl.release)
+		if err := <-res; err != nil {
+			t.Errorf("Resolve: %v", err)
+		}
+		o, err := c.Outcome(t.Context(), "t")
+		if o != dtc.Heuristic {
+			t.Errorf("before the restart it is %v, %v: the statement counts", o, err)
+		}
+		_ = c.Close()
+		c2 := open(t, disk, &dtc.Config{Participants: []dtc.Participant{a, fn("b")}})
+		settle(t, c2)
+		o2, err := c2.Outcome(t.Context(), "t")
+		if o != o2 {
+			t.Errorf("told %v, and after a restart %v, %v", o, o2, err)
+		}
+		closed(t, c2)
+	})
 }
 
 // TestHazardAfterResolve: a participant that had ended otherwise is heard also after an operator agreed with the decision.
@@ -170,24 +175,26 @@ func TestRetryCallsNow(t *testing.T) {
 
 // TestRetryWhileGrowing: the branches may be growing meanwhile.
 func TestRetryWhileGrowing(t *testing.T) {
-	var all []dtc.Participant
-	for i := range 200 {
-		all = append(all, fn(fmt.Sprint("p", i)))
-	}
-	c := open(t, vfs.NewMem(), &dtc.Config{Participants: all})
-	_ = c.Run(t.Context(), "t", func(ctx context.Context, tx *dtc.Tx) error {
-		done := make(chan bool)
-		go func() {
-			for range 200 {
-				_ = c.Retry(ctx, "t")
-			}
-			close(done)
-		}()
+	synctest.Test(t, func(t *testing.T) {
+		var all []dtc.Participant
 		for i := range 200 {
-			_ = tx.Enlist(fmt.Sprint("p", i), nil)
+			all = append(all, fn(fmt.Sprint("p", i)))
 		}
-		<-done
-		return nil
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: all})
+		_ = c.Run(t.Context(), "t", func(ctx context.Context, tx *dtc.Tx) error {
+			done := make(chan bool)
+			go func() {
+				for range 200 {
+					_ = c.Retry(ctx, "t")
+				}
+				close(done)
+			}()
+			for i := range 200 {
+				_ = tx.Enlist(fmt.Sprint("p", i), nil)
+			}
+			<-done
+			return nil
+		})
+		closed(t, c)
 	})
-	closed(t, c)
 }

@@ -61,7 +61,7 @@ func history(t testing.TB, rng *rand.Rand) *vfs.Mem {
 }
 
 func seeds(t *testing.T, normal int) int {
-	if n, err := strconv.Atoi(os.Getenv("DTC_SOAK_SEEDS")); err == nil && n > 0 {
+	if n, err := strconv.Atoi(os.Getenv("DTC_CRASH_IMAGES")); err == nil && n > 0 {
 		return n
 	}
 	if testing.Short() {
