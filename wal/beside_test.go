@@ -383,6 +383,10 @@ func TestOpenOnFullDisk(t *testing.T) {
 		l, tt := told(t, o, 0)
 		mem.LimitSpace(0)
 		must(t, tt.until(l, func() bool { return l.Room() != nil }))
+		if l.Stats().Free == 0 { // two segments were filled before the store was looked at
+			_ = l.Close()
+			continue
+		}
 		for opening := range 2 {
 			if opening > 0 && !closed {
 				break
