@@ -21,8 +21,8 @@ import (
 //     ([txn.park]), is shown as held, and nobody is told anything about it.
 //  2. A branch that a participant lists and no log knows is left alone and shown.
 //  3. A presumption that is on its way (an undecided transaction or an orphan that is
-//     being rolled back when the hold begins) is not called out any more; what a
-//     participant has already heard cannot be unsaid.
+//     being rolled back when the hold begins) is not called out any more, not after a
+//     restart either; what somebody has already heard cannot be unsaid.
 //  4. Low water is told to nobody: what the other log began is not known here.
 //
 // Everything else goes on: new transactions, and decisions that stand in the log.
@@ -189,7 +189,7 @@ func checkReason(reason, what string) error {
 // is undecided and covered by a hold is parked instead.
 func (c *Coordinator) reach(t *txn) bool {
 	c.mu.Lock()
-	covered := t.presumed && c.hold.Load().covers(t.xid.Incarnation.Number)
+	covered := t.undecided && c.hold.Load().covers(t.xid.Incarnation.Number)
 	parked := t.parking
 	t.reached = t.reached || !parked && !covered
 	c.mu.Unlock()
@@ -212,7 +212,7 @@ func (c *Coordinator) park() {
 	c.mu.Lock()
 	h := c.hold.Load()
 	for t := range c.live.all() {
-		if t.presumed && t.id != "" && !t.reached && !t.parking && h.covers(t.xid.Incarnation.Number) {
+		if t.undecided && !t.reached && !t.parking && h.covers(t.xid.Incarnation.Number) {
 			t.parking = true
 			found = append(found, t)
 		}
@@ -226,11 +226,9 @@ func (c *Coordinator) park() {
 	}
 }
 
-// park puts a machine to which nothing happens in place of the transaction's own. The
-// caller holds t.mu.
+// park leaves the transaction as it was found. The caller holds t.mu.
 func (t *txn) park() {
-	t.parked, t.m = t.m, protocol.Parked(len(t.branches))
-	t.told = true // whoever asks hears at once that this process cannot know
+	t.held, t.told = true, true // whoever asks hears at once that this process cannot know
 	if t.toldC != nil {
 		close(t.toldC)
 		t.toldC = nil
@@ -240,8 +238,7 @@ func (t *txn) park() {
 // unpark lets it go on as if it had just been found.
 func (t *txn) unpark() {
 	t.mu.Lock()
-	t.m, t.told = t.parked, false
-	t.parked = protocol.Tx{}
+	t.held, t.told = false, false
 	t.mu.Unlock()
 	t.handle(protocol.Recovered{})
 }

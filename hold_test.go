@@ -282,3 +282,45 @@ func TestDecidedIsFinishedUnderAHold(t *testing.T) {
 		}
 	})
 }
+
+// TestHoldOutlivesAPresumption: recovery has decided to roll an undecided transaction
+// back, and a participant has not heard of it, when an operator begins a hold. It does
+// not hear of it after a restart either, until the release.
+func TestHoldOutlivesAPresumption(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := services("a", "b")
+		disk, x := undecided(t, list)
+		down := true
+		for _, p := range list {
+			p.OnRollback = func(context.Context, dtc.Branch) error {
+				if down {
+					return errors.New("not now")
+				}
+				return nil
+			}
+		}
+		c := open(t, disk, &dtc.Config{Participants: participants(list)})
+		time.Sleep(10 * time.Second)
+		if err := c.Hold(t.Context(), "the volume was restored"); err != nil {
+			t.Fatal(err)
+		}
+		closed(t, c)
+		down = false
+		c = open(t, disk, &dtc.Config{Participants: participants(list), SweepInterval: time.Second})
+		time.Sleep(5 * time.Minute)
+		if list[0].State(x) != dtctest.Prepared || list[1].State(x) != dtctest.Prepared {
+			t.Errorf("under the hold the branches are %q and %q", list[0].State(x), list[1].State(x))
+		}
+		if o, err := c.Outcome(t.Context(), "t"); o != dtc.RolledBack {
+			t.Errorf("the outcome that may have been told is %v, %v", o, err)
+		}
+		if err := c.Release(t.Context(), "all is well"); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, c)
+		closed(t, c)
+		if list[0].State(x) != dtctest.RolledBack || list[1].State(x) != dtctest.RolledBack {
+			t.Errorf("after the release the branches are %q and %q", list[0].State(x), list[1].State(x))
+		}
+	})
+}

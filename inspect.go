@@ -30,7 +30,7 @@ func (c *Coordinator) Outcome(_ context.Context, id TxID) (Outcome, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.m.State() == protocol.Doubtful {
+	if t.held || t.m.State() == protocol.Doubtful {
 		return OutcomeUnknown, ErrInDoubt
 	}
 	return t.m.Outcome(), nil
@@ -95,10 +95,10 @@ func (t *txn) info(f Filter) (TxInfo, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	info := TxInfo{
-		TxID: t.id, XID: t.xid, State: wireState(t.m.State()), Outcome: t.m.Outcome(),
+		TxID: t.id, XID: t.xid, State: wireState(&t.m), Outcome: t.m.Outcome(),
 		Reason: t.reason, Started: t.started, Decided: t.decidedAt,
 	}
-	if t.presumed && t.m.State() == protocol.Doubtful {
+	if t.held {
 		info.State = "held"
 	}
 	if t.ended || f.State != "" && f.State != info.State {
@@ -122,11 +122,20 @@ func (t *txn) info(f Filter) (TxInfo, bool) {
 
 // wireState returns the word that people see: the machine's finer states belong
 // to phase one.
-func wireState(s protocol.State) string {
-	switch s {
+func wireState(m *protocol.Tx) string {
+	switch s := m.State(); s {
 	case protocol.Active, protocol.Committing, protocol.RollingBack:
 		return s.String()
 	case protocol.Logging, protocol.Preparing, protocol.Deciding, protocol.Doubtful:
+		return "preparing"
+	case protocol.Recovering: // a log that does not decide it says that prepares had left
+		switch m.Decision() {
+		case Committed:
+			return protocol.Committing.String()
+		case RolledBack:
+			return protocol.RollingBack.String()
+		case OutcomeUnknown, Heuristic:
+		}
 		return "preparing"
 	case protocol.Ended:
 	}
@@ -162,6 +171,9 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	defer c.owners.Done()
 	c.resolving.Lock() // statements stand in the log in the order in which they count
 	defer c.resolving.Unlock()
+	if t.id != "" && c.reach(t) {
+		t.handle(protocol.Recovered{}) // if recovery has not come to it yet
+	}
 	t.mu.Lock()
 	i := t.find(participant)
 	decided := t.m.State() == protocol.Committing || t.m.State() == protocol.RollingBack

@@ -83,6 +83,9 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 		if u == nil {
 			return nil // the branch was finished while the statement was written
 		}
+		if u.decision == OutcomeUnknown {
+			return fmt.Errorf("a statement about transaction %s, which is not decided", rec.Ref)
+		}
 		for i, b := range u.prepare.Branches {
 			if b.Participant == rec.Participant {
 				u.resolved[i] = rec.Outcome
@@ -189,14 +192,15 @@ func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 	for _, b := range u.prepare.Branches {
 		found.Plain = append(found.Plain, b.Plain)
 	}
-	t.m, t.presumed = protocol.Recover(found), u.decision == OutcomeUnknown
+	t.m, t.undecided = protocol.Recover(found), u.decision == OutcomeUnknown
+	t.presumed = t.undecided || u.decision == RolledBack && u.reason.Code == ReasonRecovered
 	for i, b := range u.prepare.Branches {
 		br := &branchRun{tx: t, lane: c.lane(b.Participant), index: i}
 		t.branches = append(t.branches, br)
 		c.linkBranch(br)
 	}
 	t.hash = c.past.byKey.hash(&t.key)
-	if t.presumed && c.hold.Load().covers(x.Incarnation.Number) {
+	if t.undecided && c.hold.Load().covers(x.Incarnation.Number) {
 		t.park() // before anybody can ask
 		t.parking = true
 		c.parked = append(c.parked, t)

@@ -198,3 +198,65 @@ func TestRetryWhileGrowing(t *testing.T) {
 		closed(t, c)
 	})
 }
+
+// TestResolveBeforeRecoveryComesToIt: recovery is still busy with an older transaction.
+// Of one that no log decides nobody is told anything before recovery decides it, and
+// an operator's statement stands in the log behind that decision.
+func TestResolveBeforeRecoveryComesToIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		var dead *vfs.Mem
+		asked := make(chan bool, 100)
+		hang := dtc.ParticipantFuncs{ParticipantID: "a", PrepareFunc: func(ctx context.Context, _ dtc.Branch) (dtc.Vote, error) {
+			asked <- true
+			<-ctx.Done()
+			return dtc.VoteAbort, ctx.Err()
+		}}
+		c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{hang}})
+		done := make(chan error, 2)
+		for _, id := range []dtc.TxID{"first", "second"} {
+			go func() { _, err := c.Execute(t.Context(), id, branches("a")...); done <- err }()
+			<-asked
+		}
+		dead = disk.Kill() // both are prepared for, and neither is decided
+		<-done
+		<-done
+		closed(t, c)
+
+		in, out := make(chan bool), make(chan bool)
+		slow := fn("a")
+		slow.NeverBlocks = true // which is a lie: recovery itself waits for it
+		slow.RollbackFunc = func(_ context.Context, b dtc.Branch) error {
+			if b.TxID == "first" {
+				close(in)
+				<-out
+			}
+			return nil
+		}
+		c = open(t, dead, &dtc.Config{Participants: []dtc.Participant{slow}})
+		<-in
+		if o, err := c.Outcome(t.Context(), "second"); o != dtc.OutcomeUnknown || err != nil {
+			t.Errorf("before it is decided its outcome is told as %v, %v", o, err)
+		}
+		for info := range c.Transactions(dtc.Filter{}) {
+			if info.TxID == "second" && (info.State != "preparing" || info.Outcome != dtc.OutcomeUnknown) {
+				t.Errorf("before it is decided it is shown as %+v", info)
+			}
+		}
+		err := c.Resolve(t.Context(), "second", "a", dtc.Committed, "seen at the participant")
+		if err != nil && !errors.Is(err, dtc.ErrBadRequest) {
+			t.Errorf("resolve: %v", err)
+		}
+		if o, err := c.Outcome(t.Context(), "second"); o != dtc.RolledBack {
+			t.Errorf("after it was decided its outcome is %v, %v", o, err)
+		}
+		close(out)
+		settle(t, c)
+		closed(t, c)
+		c = open(t, dead, &dtc.Config{Participants: []dtc.Participant{fn("a")}})
+		if o, err := c.Outcome(t.Context(), "second"); o != dtc.RolledBack {
+			t.Errorf("after a restart its outcome is %v, %v", o, err)
+		}
+		closed(t, c)
+	})
+}

@@ -33,7 +33,8 @@ type txn struct {
 	prepareBy   time.Time // when the prepare timeout passes
 	waits       bool      // some participant may block
 	recovered   bool
-	presumed    bool // no log says how it ends: to roll it back is a presumption
+	undecided   bool // found in a log that does not say how it ends
+	presumed    bool // to roll it back is a presumption, also one of an earlier process
 
 	at      uint64 // where it stands in c.live. Guarded by c.mu
 	known   bool   // somebody else may hold it; see liveTable. Guarded by c.mu
@@ -46,7 +47,7 @@ type txn struct {
 
 	mu        sync.Mutex
 	m         protocol.Tx
-	parked    protocol.Tx     // in place of m while a hold covers it
+	held      bool            // a recovery hold covers it: this process cannot know
 	ctx       context.Context // for calls: the caller's until the outcome is told
 	cancel    context.CancelFunc
 	giveUp    context.CancelFunc // ends the context given to the function of Run
@@ -301,7 +302,7 @@ func (t *txn) verb() protocol.Verb {
 	case protocol.RollingBack:
 		return protocol.Rollback
 	case protocol.Active, protocol.Logging, protocol.Preparing, protocol.Deciding,
-		protocol.Ended, protocol.Doubtful:
+		protocol.Ended, protocol.Doubtful, protocol.Recovering:
 	}
 	return protocol.Prepare
 }

@@ -32,7 +32,7 @@ func (t *Tx) voted(dst []Effect, ev Voted) []Effect {
 		}
 	case Committing, RollingBack:
 		return t.end(t.finish(dst, ev.Branch))
-	case Active, Logging, Deciding, Ended, Doubtful:
+	case Active, Logging, Deciding, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -64,7 +64,7 @@ func (t *Tx) contradicted(dst []Effect, ev Voted) []Effect {
 		return t.end(t.finish(dst, ev.Branch))
 	case Committing:
 		return t.end(t.finish(dst, ev.Branch))
-	case Active, Logging, Deciding, Ended, Doubtful:
+	case Active, Logging, Deciding, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -103,7 +103,7 @@ func (t *Tx) noAnswer(dst []Effect, ev NoAnswer) []Effect {
 		return append(dst, Retry{ev.Branch})
 	case Committing, RollingBack:
 		return t.end(t.finish(dst, ev.Branch))
-	case Active, Logging, Deciding, Ended, Doubtful:
+	case Active, Logging, Deciding, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -151,7 +151,7 @@ func (t *Tx) retryDue(dst []Effect, i int) []Effect {
 		return t.sendPrepare(dst, i)
 	case Committing, RollingBack:
 		return t.end(t.finish(dst, i))
-	case Active, Logging, Deciding, Ended, Doubtful:
+	case Active, Logging, Deciding, Ended, Doubtful, Recovering:
 	}
 	return dst
 }

@@ -19,42 +19,32 @@ type Found struct {
 	Resolved []Outcome
 }
 
-// Recover returns the transaction that a log holds without its end. [Recovered]
-// starts it: what was decided is finished as decided; what was not decided is
-// rolled back, because nobody can decide it any more. The caller must have read
-// the whole log and own it.
+// Recover returns the transaction that a log holds without its end, in state
+// [Recovering]. [Recovered] starts it: what was decided is finished as decided; what
+// was not decided is rolled back, because nobody can decide it any more. Until then
+// nothing happens to it, and nothing but a decision in the log may be told. The caller
+// must have read the whole log and own it.
 func Recover(f Found) Tx {
-	t := Tx{state: RollingBack, outcome: RolledBack, why: f.Why, whose: -1, logged: !f.Unlogged}
+	t := Tx{state: Recovering, outcome: f.Decision, why: f.Why, whose: -1, logged: !f.Unlogged}
 	t.branches = make([]branch, len(f.Plain))
-	if f.Decision == Committed {
-		t.state, t.outcome = Committing, Committed
-	}
-	if f.Decision == OutcomeUnknown {
-		t.why = ReasonRecovered
-		t.stopped = ReasonRecovered // the abort record is still to be written
-	}
 	for i := range t.branches {
 		b := &t.branches[i]
 		b.plain = f.Plain[i]
-		if f.Decision == Committed {
+		switch f.Decision {
+		case Committed:
 			b.voted, b.vote, b.state = true, f.Votes[i], voteState[f.Votes[i]]
-		} else {
-			b.touched = true // the attempts before the crash are not known
-			b.state = BranchRollingBack
+		case RolledBack:
+			b.touched, b.state = true, BranchRollingBack
+		case OutcomeUnknown, Heuristic:
+			b.touched, b.state = true, BranchPreparing // the attempts before the crash are not known
 		}
 		if i < len(f.Resolved) && f.Resolved[i] != OutcomeUnknown {
 			b.done = true
-			b.heuristic = f.Resolved[i] != t.outcome
-			b.state = resolvedState(f.Resolved[i], t.outcome)
+			b.heuristic = f.Resolved[i] != f.Decision
+			b.state = resolvedState(f.Resolved[i], f.Decision)
 		}
 	}
 	return t
-}
-
-// Parked returns what stands for a transaction of so many branches while a recovery
-// hold covers it: nothing is known of it, and nothing happens to it.
-func Parked(branches int) Tx {
-	return Tx{state: Doubtful, whose: -1, branches: make([]branch, branches)}
 }
 
 func resolvedState(stated, decided Outcome) BranchState {
@@ -69,15 +59,16 @@ func resolvedState(stated, decided Outcome) BranchState {
 
 // recovered starts what was found.
 func (t *Tx) recovered(dst []Effect) []Effect {
-	if t.stopped == ReasonRecovered {
-		t.stopped = NoReason
-		if t.logged {
-			dst = append(dst, AppendAbort{})
-		}
+	if t.state != Recovering {
+		return dst
 	}
-	dst = append(dst, Tell{t.outcome})
-	for i := range t.branches {
-		dst = t.finish(dst, i)
+	switch t.outcome {
+	case Committed:
+		return t.commit(dst)
+	case OutcomeUnknown:
+		return t.abort(dst, ReasonRecovered, -1)
+	case RolledBack, Heuristic:
 	}
-	return t.end(dst)
+	t.state = RollingBack
+	return t.rollBack(dst)
 }

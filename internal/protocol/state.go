@@ -22,10 +22,13 @@ const (
 	Ended
 	// Doubtful: the log failed under the decision; only its next opening knows.
 	Doubtful
+	// Recovering: found in a log, and nobody has begun to finish it. What the log
+	// decided may be told; what it did not decide is not decided yet.
+	Recovering
 )
 
 var stateNames = [...]string{
-	"active", "logging", "preparing", "deciding", "committing", "rolling_back", "ended", "doubtful",
+	"active", "logging", "preparing", "deciding", "committing", "rolling_back", "ended", "doubtful", "recovering",
 }
 
 // String returns the state's name in lower case.

@@ -175,7 +175,7 @@ func (t *Tx) synced(dst []Effect) []Effect {
 		return t.sendPrepares(dst)
 	case Deciding:
 		return t.commit(dst)
-	case Active, Preparing, Committing, RollingBack, Ended, Doubtful:
+	case Active, Preparing, Committing, RollingBack, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -188,7 +188,7 @@ func (t *Tx) refused(dst []Effect) []Effect {
 		return append(dst, Refuse{}, Forget{})
 	case Deciding:
 		return t.abort(dst, ReasonShuttingDown, -1)
-	case Active, Preparing, Committing, RollingBack, Ended, Doubtful:
+	case Active, Preparing, Committing, RollingBack, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -202,7 +202,7 @@ func (t *Tx) logFailed(dst []Effect) []Effect {
 	case Deciding:
 		t.state = Doubtful
 		return append(dst, Tell{OutcomeUnknown})
-	case Active, Preparing, Committing, RollingBack, Ended, Doubtful:
+	case Active, Preparing, Committing, RollingBack, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -239,6 +239,11 @@ func (t *Tx) abort(dst []Effect, why Code, whose int) []Effect {
 	if t.logged {
 		dst = append(dst, AppendAbort{})
 	}
+	return t.rollBack(dst)
+}
+
+// rollBack is phase two of a decision to roll back.
+func (t *Tx) rollBack(dst []Effect) []Effect {
 	dst = append(dst, Tell{RolledBack})
 	for i := range t.branches {
 		t.branches[i].waiting = false // a retry of prepare is pointless now
@@ -270,7 +275,7 @@ func (t *Tx) cancelled(dst []Effect, why Code) []Effect {
 		return t.abort(dst, why, -1)
 	case Logging:
 		t.stopped = why // the record is on its way: wait for it, then abort
-	case Deciding, Committing, RollingBack, Ended, Doubtful:
+	case Deciding, Committing, RollingBack, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
