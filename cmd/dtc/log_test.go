@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -201,6 +202,20 @@ func TestLogExplainInDoubt(t *testing.T) {
 	x := dtc.XID{Log: log.ID(), Incarnation: dtc.Incarnation{Number: 1, Nonce: 7}, Seq: 2}
 	call(t, "log", "explain", x.String(), "--data", dir).want(t, exitDone, "told is committed")
 	call(t, "log", "verify", "--data", dir).want(t, exitDone, "sound", "a coordinator is using it")
+
+	var s statReport
+	call(t, "log", "stat", "--data", dir, "-o", "json").decode(t, &s)
+	if want := []statParticipant{{"a", 3}, {"b", 2}}; s.Unfinished != 3 || s.InDoubt != 1 || !slices.Equal(s.Participants, want) {
+		t.Errorf("b has nothing to do in told, for which it voted read_only: %+v", s)
+	}
+	add(&txlog.Resolution{Ref: txlog.Ref{Incarnation: 1, Seq: 3}, Participant: "b", Outcome: dtc.RolledBack, Reason: "seen"})
+	call(t, "log", "stat", "--data", dir).want(t, exitDone, "at a: 3", "at b: 1")
+	call(t, "log", "explain", "undone", "--data", dir).want(t, exitDone, "an operator stated", "rollback goes to a until")
+	add(&txlog.Hold{Through: 1, Reason: "restored"})
+	call(t, "log", "explain", "asked", "--data", dir).want(t, exitDone, "a recovery hold covers it")
+	call(t, "log", "explain", "told", "--data", dir).want(t, exitDone, "commit goes to a until")
+	add(&txlog.Release{Reason: "compared"})
+	call(t, "log", "explain", "asked", "--data", dir).want(t, exitDone, "stopped before it decided")
 }
 
 func TestNoLog(t *testing.T) {

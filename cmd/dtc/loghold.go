@@ -49,9 +49,18 @@ func holdCommand(use, short, long string, hold bool) *cobra.Command {
 		if *reason == "" || len(*reason) > 1024 {
 			return usagef("say with --reason TEXT why, in at most 1,024 bytes")
 		}
-		_, dir, err := openLog(*data) // says what is wrong with the directory, and makes none
+		r, dir, err := openLog(*data) // says what is wrong with the directory, and makes none
 		if err != nil {
 			return err
+		}
+		if !hold { // a look first: what has nothing to release is not written to
+			s, err := count(r)
+			if err != nil {
+				return advice(err)
+			}
+			if !s.Held && !s.Copied { // a copy is held from the next opening on
+				return errNotHeld
+			}
 		}
 		report := holdReport{Dir: dir, Held: hold, Reason: *reason}
 		if report.Through, err = setHold(dir, *reason, hold); err != nil {
@@ -69,6 +78,8 @@ func holdCommand(use, short, long string, hold bool) *cobra.Command {
 	}
 	return cmd
 }
+
+var errNotHeld = errors.New("this log is not held: there is nothing to release")
 
 // setHold writes the record, and returns the incarnations that it is about.
 func setHold(dir, reason string, hold bool) (through uint32, err error) {
@@ -96,7 +107,7 @@ func setHold(dir, reason string, hold bool) (through uint32, err error) {
 		through = max(through, newest)
 		return through, log.Force(&txlog.Hold{Through: through, Reason: reason})
 	case !held:
-		return 0, errors.New("this log is not held: there is nothing to release")
+		return 0, errNotHeld
 	}
 	return through, log.Force(&txlog.Release{Reason: reason})
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -43,7 +45,28 @@ func TestLogStatAndHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	call(t, "log", "release", "--data", dir, "--reason", "all is well").want(t, exitDone, "released")
+	before := listing(t, dir)
 	call(t, "log", "release", "--data", dir, "--reason", "again").want(t, exitFailed, "nothing to release")
+	if after := listing(t, dir); after != before {
+		t.Errorf("with nothing to release the files were changed:\n%s%s", before, after)
+	}
 	call(t, "log", "stat", "--data", dir).want(t, exitDone, "hold          none")
 	call(t, "log", "verify", "--data", dir).want(t, exitDone, "sound")
+}
+
+// listing returns the names, sizes and times of the log's files.
+func listing(t *testing.T, dir string) (text string) {
+	t.Helper()
+	list, err := os.ReadDir(filepath.Join(dir, demo.LogDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += fmt.Sprintln(info.Name(), info.Size(), info.ModTime())
+	}
+	return text
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/txlog"
 	"github.com/dtc-project/dtc/wal"
 )
@@ -74,6 +75,8 @@ participants has answered; it is in doubt as long as the log holds no decision.`
 // open is a transaction without its end.
 type openTx struct {
 	branches []txlog.Branch
+	votes    []dtc.Vote // of a decision to commit
+	resolved map[string]bool
 	decided  bool
 	begun    time.Time
 }
@@ -103,6 +106,13 @@ func count(r *wal.Reader) (*statReport, error) {
 			ids[rec.Ref] = txlog.KeyOf(rec.TxID)
 		case *txlog.Commit:
 			decide(open, rec.Ref)
+			if t := open[rec.Ref]; t != nil {
+				t.votes = rec.Votes
+			}
+		case *txlog.Resolution:
+			if t := open[rec.Ref]; t != nil {
+				t.resolve(rec.Participant)
+			}
 		case *txlog.Abort:
 			decide(open, rec.Ref)
 		case *txlog.End:
@@ -137,6 +147,20 @@ func decide(open map[txlog.Ref]*openTx, ref txlog.Ref) {
 	}
 }
 
+// waits reports whether the log says nothing yet of how its i-th branch ended: it may
+// wait for us.
+func (t *openTx) waits(i int) bool {
+	readOnly := i < len(t.votes) && t.votes[i] == dtc.VoteReadOnly
+	return !readOnly && !t.resolved[t.branches[i].Participant]
+}
+
+func (t *openTx) resolve(participant string) {
+	if t.resolved == nil {
+		t.resolved = map[string]bool{}
+	}
+	t.resolved[participant] = true
+}
+
 func (s *statReport) unfinished(open map[txlog.Ref]*openTx) {
 	at := map[string]int{}
 	for _, t := range open {
@@ -147,8 +171,10 @@ func (s *statReport) unfinished(open map[txlog.Ref]*openTx) {
 		if s.Oldest == nil || t.begun.Before(*s.Oldest) {
 			s.Oldest = &t.begun
 		}
-		for _, b := range t.branches {
-			at[b.Participant]++
+		for i, b := range t.branches {
+			if t.waits(i) {
+				at[b.Participant]++
+			}
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(at)) {

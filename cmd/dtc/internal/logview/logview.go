@@ -86,6 +86,8 @@ type History struct {
 	Folded bool
 	// Later: the log was opened again after the prepare record was written.
 	Later bool
+	// Held: a recovery hold covers it, so that nothing about it is presumed.
+	Held bool
 }
 
 // Resolution is an operator's statement.
@@ -100,7 +102,21 @@ type Resolution struct {
 func Find(r *wal.Reader, name string) ([]*History, error) {
 	var found []*History
 	byXID := map[dtc.XID]*History{}
+	held := uint32(0) // the incarnations up to here are
+	defer func() {
+		for _, h := range found {
+			h.Held = h.XID.Incarnation.Number <= held
+		}
+	}()
 	err := Read(r, func(e Entry) error {
+		switch rec := e.Record.(type) {
+		case *txlog.Hold:
+			held = max(held, rec.Through)
+			return nil
+		case *txlog.Release:
+			held = 0
+			return nil
+		}
 		if _, ok := e.Record.(*txlog.Incarnation); ok {
 			for _, h := range found {
 				h.Later = true

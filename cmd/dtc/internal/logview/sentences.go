@@ -76,14 +76,20 @@ func (h *History) verdict() string {
 
 // next says what will become of an unfinished transaction.
 func (h *History) next() string {
-	who := listed(h.ids())
+	who := listed(h.waiting(h.ids()))
 	switch h.Decision {
 	case dtc.Committed:
-		who = listed(h.holders())
+		who = listed(h.waiting(h.holders()))
 		return fmt.Sprintf("not ended: commit goes to %s until each has answered, also after a restart", who)
 	case dtc.RolledBack:
+		if h.Held && h.Reason.Code == dtc.ReasonRecovered {
+			return "not ended: a recovery hold covers it, so nobody is told to roll back until 'dtc log release' was run"
+		}
 		return fmt.Sprintf("not ended: rollback goes to %s until each has answered, also after a restart", who)
 	case dtc.OutcomeUnknown, dtc.Heuristic:
+	}
+	if h.Held {
+		return "in doubt: a recovery hold covers it, so it waits until the participants were compared with the log and 'dtc log release' was run"
 	}
 	if h.Later {
 		return "in doubt: the coordinator that began it stopped before it decided, so it is being rolled back"
@@ -97,6 +103,13 @@ func (h *History) ids() []string {
 		list = append(list, b.Participant)
 	}
 	return list
+}
+
+// waiting leaves out those about whose branches an operator has said how they ended.
+func (h *History) waiting(ids []string) []string {
+	return slices.DeleteFunc(ids, func(id string) bool {
+		return slices.ContainsFunc(h.Resolutions, func(r Resolution) bool { return r.Participant == id })
+	})
 }
 
 // holders are those who voted commit: the others are finished.
