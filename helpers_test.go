@@ -51,7 +51,7 @@ func soundness(disk *vfs.Mem) error {
 }
 
 func tryOpen(disk *vfs.Mem, cfg *dtc.Config) (*dtc.Coordinator, *wal.Log, error) {
-	log, err := wal.Open("log", &wal.Options{FS: disk, SegmentSize: 64 << 10})
+	log, err := wal.Open("log", &wal.Options{FS: disk, SegmentSize: 16 << 10})
 	if err != nil {
 		return nil, nil, err
 	}

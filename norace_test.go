@@ -3,4 +3,4 @@
 package dtc_test
 
 // secondStride thins out the kills of recovery; see race_test.go.
-const secondStride = 7
+const secondStride = 11

@@ -2,6 +2,6 @@
 
 package dtc_test
 
-// secondStride thins out the kills of recovery: every 41st step, another one for
+// secondStride thins out the kills of recovery: every 97th step, another one for
 // each step at which the first kill came.
-const secondStride = 41
+const secondStride = 97

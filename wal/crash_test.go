@@ -124,7 +124,7 @@ func crashImages(t *testing.T, share, usual int) int {
 	if testing.Short() {
 		return usual / 10
 	}
-	return usual
+	return usual / slower
 }
 
 func (c *tally) history(rng *rand.Rand) error {
@@ -210,7 +210,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 			break
 		}
 		steps++
-		for i := range 12 {
+		for i := range 12 / slower {
 			image := state.Crash(rng)
 			if i == 0 {
 				image = state.Kill()

@@ -60,7 +60,7 @@ func TestBitFlipsAfterCrash(t *testing.T) {
 	fs := crashed(t, n)
 	refused, cut, same := 0, 0, 0
 	for _, path := range fs.Files() {
-		for i := range fs.ReadFile(path) {
+		for i := 0; i < len(fs.ReadFile(path)); i += slower {
 			bad := damaged(fs, path, func(b []byte) []byte { b[i] ^= 1 << (i % 8); return b })
 			agree(t, bad)
 			l, err := open(bad)
@@ -97,10 +97,10 @@ func TestTruncation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			refused := 0
 			for _, path := range fs.Files() {
+				if strings.HasSuffix(path, ".free") || strings.HasSuffix(path, ".tmp") {
+					continue // room for what is to come: there is nothing in it
+				}
 				for size := range fs.ReadFile(path) {
-					if strings.HasSuffix(path, ".free") {
-						break
-					}
 					bad := damaged(fs, path, func(b []byte) []byte { return b[:size] })
 					agree(t, bad)
 					l, err := open(bad)

@@ -42,7 +42,7 @@
 //	00000006.free room for a segment to come; without meaning
 //	ckp.tmp       a checkpoint that is being made; without meaning
 //	clean         how far the log was durable at the last clean Close
-//	clean.tmp     a clean file that is being made; without meaning
+//	clean.tmp     room for a clean file, or one that is being made; without meaning
 //
 // Other names are left alone. All numbers are little-endian. All checksums are
 // CRC-32C. A position is a number of bytes from the log's beginning; it only
@@ -158,7 +158,8 @@
 // their end. Behind its last batch a segment holds zeros, or what the file held in
 // an earlier life.
 //
-// A clean Close syncs, writes the clean file (clean.tmp written and synced, renamed,
+// A clean Close syncs, writes the clean file (clean.tmp, for which there has
+// been room from the beginning, written and synced, renamed,
 // directory synced), and then cuts the preallocated rest off the newest segment.
 //
 // # Checkpoints

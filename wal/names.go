@@ -64,11 +64,12 @@ const (
 	freeSuffix       = ".free"
 	temporarySuffix  = ".tmp"
 	temporaryCkp     = "ckp.tmp"
+	temporaryMark    = cleanName + temporarySuffix
 )
 
 // meaningless reports whether a name is one of ours under which nothing is kept.
 func meaningless(name string) bool {
-	if name == temporaryCkp || name == cleanName+temporarySuffix {
+	if name == temporaryCkp || name == temporaryMark {
 		return true
 	}
 	_, free := parseName(name, freeSuffix)

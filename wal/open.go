@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/vfs"
@@ -133,8 +134,7 @@ func (l *Log) start(found *contents) error {
 	if err := removeMeaningless(l.fs, l.dir); err != nil {
 		return err
 	}
-	h.size = max(l.segmentSize, segmentHeaderSize+int64(len(batches)))
-	f, err := createSegment(l.fs, &l.names, &h, batches, "")
+	f, err := l.firstSegment(&h, batches)
 	if err != nil {
 		return err
 	}
@@ -159,6 +159,21 @@ func (l *Log) start(found *contents) error {
 	l.stock(l.fs)
 	return nil
 }
+
+// firstSegment makes the fresh segment. On a disk that is full it takes the room that
+// there is: what was begun can finish in little.
+func (l *Log) firstSegment(h *segmentHeader, batches []byte) (vfs.File, error) {
+	least := segmentHeaderSize + int64(len(batches)) + smallestRoom
+	for h.size = max(l.segmentSize, least); ; h.size = max(h.size/2, least) {
+		f, err := createSegment(l.fs, &l.names, h, batches, "")
+		if !errors.Is(err, syscall.ENOSPC) || h.size == least {
+			return f, err
+		}
+	}
+}
+
+// smallestRoom is with how much room for batches a log is opened at least, in bytes.
+const smallestRoom = 1 << 10
 
 // takeOver returns the batches that the fresh segment begins with, and where
 // they start: what may not be durable, or all of the newest segment if that is

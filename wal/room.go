@@ -25,6 +25,7 @@ type store struct {
 	mu    sync.Mutex
 	paths []string
 	next  uint32 // a number for a name
+	mark  bool   // there is room for the mark of a clean Close as well
 
 	short atomic.Pointer[error] // why it could not be filled, or nil
 }
@@ -78,8 +79,20 @@ func (s *store) room() error {
 	return fmt.Errorf("%w: make room on its disk: %w", txlog.ErrNoRoom, *short)
 }
 
-// stock fills the store up to the reserve, and remembers if it could not.
+// stock fills the store up to the reserve, with the file for the mark of a clean
+// Close first, and remembers if it could not.
 func (l *Log) stock(fsys vfs.FS) {
+	if !l.store.mark {
+		f, err := preallocate(fsys, filepath.Join(l.dir, temporaryMark), cleanSize)
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			l.store.setShort(err)
+			return
+		}
+		l.store.mark = true
+	}
 	for l.store.len() < reserves {
 		path := l.store.name(l.dir)
 		f, err := preallocate(fsys, path, l.segmentSize)

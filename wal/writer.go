@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -240,16 +241,24 @@ func (l *Log) markClean() error {
 	// The rest of the file is room that nobody needs now. Only the mark allows
 	// the file to be shorter than it was made.
 	path := filepath.Join(l.dir, segmentName(l.head.number))
-	return l.disk.Truncate(path, l.head.offset(l.written))
+	if err := l.disk.Truncate(path, l.head.offset(l.written)); err != nil || l.store.room() == nil {
+		return err
+	}
+	// On a full disk the next Open needs what that gave back, also if the power goes.
+	f, err := l.disk.OpenWrite(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // writeClean writes the mark.
 func (l *Log) writeClean() error {
-	tmp := filepath.Join(l.dir, cleanName+temporarySuffix)
-	if err := remove(l.disk, tmp); err != nil {
-		return err
+	tmp := filepath.Join(l.dir, temporaryMark)
+	f, err := l.disk.OpenWrite(tmp) // its room was kept for it
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = l.disk.Create(tmp)
 	}
-	f, err := l.disk.Create(tmp)
 	if err != nil {
 		return err
 	}
