@@ -1,5 +1,9 @@
 package dtc_test
 
+// The examples are the manual. This file is its first chapter: a transaction, what
+// its caller is told, and work that grows. The others are
+// example_participant_test.go, example_config_test.go and example_operate_test.go.
+
 import (
 	"context"
 	"errors"
@@ -72,25 +76,6 @@ func ExampleRollbackError() {
 	// true
 }
 
-// Work that grows: the branches are enlisted while the function runs, and
-// committed when it returns nil.
-func ExampleCoordinator_Run() {
-	c, closeLog := openExample(
-		dtc.ParticipantFuncs{ParticipantID: "orders", PrepareFunc: accept},
-		dtc.ParticipantFuncs{ParticipantID: "mail", PrepareFunc: accept},
-	)
-	defer closeLog()
-
-	err := c.Run(context.Background(), "order-44", func(ctx context.Context, tx *dtc.Tx) error {
-		if err := tx.Enlist("orders", []byte(`{"customer":7}`)); err != nil {
-			return err
-		}
-		return tx.Enlist("mail", nil)
-	})
-	fmt.Println(err)
-	// Output: <nil>
-}
-
 // The same id again gives the same outcome; nothing is run twice. A client that
 // never saw the answer just asks again.
 func ExampleCoordinator_Execute_repeated() {
@@ -121,52 +106,90 @@ func ExampleCoordinator_Execute_repeated() {
 	// charged 1 time
 }
 
-// Timeouts are set for the coordinator, for a participant and for a transaction.
-func ExampleTiming() {
-	slow := dtc.ParticipantFuncs{ParticipantID: "slow", PrepareFunc: func(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
-		<-ctx.Done()
-		return dtc.VoteAbort, ctx.Err()
-	}}
-	c, closeLog := openExampleWith(&dtc.Config{
-		Participants:      []dtc.Participant{slow},
-		Timing:            dtc.Timing{PrepareTimeout: 3 * time.Second},
-		ParticipantTiming: map[string]dtc.Timing{"slow": {PrepareTimeout: 2 * time.Second}},
-	})
+// An id is one request's. The same id with other branches, or with another payload,
+// is a mistake of the caller's, and nothing is begun.
+func ExampleCoordinator_Execute_conflict() {
+	c, closeLog := openExample(dtc.ParticipantFuncs{ParticipantID: "payment", PrepareFunc: accept})
 	defer closeLog()
 
-	_, err := c.ExecuteWith(context.Background(), "order-46",
-		&dtc.TxOptions{PrepareTimeout: 50 * time.Millisecond}, dtc.Branch{Participant: "slow"})
-	var rolledBack *dtc.RollbackError
-	if errors.As(err, &rolledBack) {
-		fmt.Println(rolledBack.Reason.Code)
-	}
-	// Output: prepare_timeout
+	_, err := c.Execute(context.Background(), "order-46",
+		dtc.Branch{Participant: "payment", Payload: []byte(`{"amount":1999}`)})
+	fmt.Println(err)
+	_, err = c.Execute(context.Background(), "order-46",
+		dtc.Branch{Participant: "payment", Payload: []byte(`{"amount":2999}`)})
+	fmt.Println(errors.Is(err, dtc.ErrTxConflict))
+	// Output:
+	// <nil>
+	// true
 }
 
-// Trace shows each step of the protocol.
-func ExampleTrace() {
-	c, closeLog := openExampleWith(&dtc.Config{
-		Participants: []dtc.Participant{dtc.ParticipantFuncs{
-			ParticipantID: "payment", PrepareFunc: accept,
-			InDoubtFunc: func(context.Context, dtc.LogID) ([]dtc.InDoubtBranch, error) { return nil, nil },
-		}},
-		Trace: &dtc.Trace{
-			Appended: func(_ dtc.TraceTx, record string) { fmt.Println("append", record) },
-			Forced:   func(_ dtc.TraceTx, record string, _ time.Duration, _ error) { fmt.Println("forced", record) },
-			Calling:  func(call dtc.TraceCall) { fmt.Println(call.Verb, call.Participant) },
-			Decided:  func(tx dtc.TraceTx, o dtc.Outcome, _ dtc.Reason) { fmt.Println(tx.TxID, "is", o) },
+// Work that grows: the branches are enlisted while the function runs, and
+// committed when it returns nil.
+func ExampleCoordinator_Run() {
+	c, closeLog := openExample(
+		dtc.ParticipantFuncs{ParticipantID: "orders", PrepareFunc: accept},
+		dtc.ParticipantFuncs{ParticipantID: "mail", PrepareFunc: accept},
+	)
+	defer closeLog()
+
+	err := c.Run(context.Background(), "order-47", func(ctx context.Context, tx *dtc.Tx) error {
+		if err := tx.Enlist("orders", []byte(`{"customer":7}`)); err != nil {
+			return err
+		}
+		return tx.Enlist("mail", nil)
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A function that fails rolls everything back, and Run returns its error.
+func ExampleCoordinator_Run_rollback() {
+	c, closeLog := openExample(dtc.ParticipantFuncs{ParticipantID: "orders", PrepareFunc: accept})
+	defer closeLog()
+
+	err := c.Run(context.Background(), "order-48", func(ctx context.Context, tx *dtc.Tx) error {
+		if err := tx.Enlist("orders", []byte(`{"customer":7}`)); err != nil {
+			return err
+		}
+		return errOutOfStock
+	})
+	fmt.Println(errors.Is(err, dtc.ErrRolledBack), errors.Is(err, errOutOfStock))
+	// Output: true true
+}
+
+// Work may be done for a branch while the function runs, as long as the participant
+// keeps it under the transaction's XID. Enlist comes first: what is enlisted is told
+// how the transaction ends, whatever happens.
+func ExampleTx_Enlist() {
+	var mu sync.Mutex
+	lines := map[dtc.XID][]string{} // of orders that are not visible yet
+	c, closeLog := openExample(dtc.ParticipantFuncs{
+		ParticipantID: "orders", PrepareFunc: accept,
+		CommitFunc: func(_ context.Context, b dtc.Branch) error {
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Println(b.TxID, "is", lines[b.XID])
+			delete(lines, b.XID)
+			return nil
 		},
 	})
 	defer closeLog()
 
-	_, _ = c.Execute(context.Background(), "order-47", dtc.Branch{Participant: "payment"})
+	err := c.Run(context.Background(), "order-49", func(ctx context.Context, tx *dtc.Tx) error {
+		if err := tx.Enlist("orders", nil); err != nil {
+			return err
+		}
+		for _, line := range []string{"1 book", "2 pens"} {
+			mu.Lock()
+			lines[tx.XID()] = append(lines[tx.XID()], line)
+			mu.Unlock()
+		}
+		return tx.Enlist("orders", nil) // once more changes nothing
+	})
+	fmt.Println(err)
 	// Output:
-	// append prepare
-	// prepare payment
-	// forced commit
-	// order-47 is committed
-	// commit payment
-	// append end
+	// order-49 is [1 book 2 pens]
+	// <nil>
 }
 
 var errOutOfStock = errors.New("out of stock")

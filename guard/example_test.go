@@ -12,6 +12,9 @@ import (
 
 // A payment service: money is put on hold when it is prepared, and the hold is
 // turned into a payment, or released, when the decision comes.
+//
+// This one needs a PostgreSQL, and is only compiled. test/guard/example_test.go has
+// examples over SQLite that run.
 func Example() {
 	db, err := sql.Open("pgx", "postgres:///payments") // the driver is yours to import
 	if err != nil {

@@ -38,7 +38,7 @@ all of them or in none: it exits with 0 only if that holds.`,
 	}
 	cmd.Flags().StringVar(&o.Data, "data", "", "keep the log and the databases in `DIR`, and go on with what is there")
 	cmd.Flags().IntVar(&o.Orders, "orders", 0, "run `N` more orders at once, with faults")
-	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "make the same orders and faults as another run with `SEED`, how orders end depends on timing too; 0 is any")
+	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "make the same orders, faults and outcomes as another run with `SEED`; 0 is any")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if o.Orders < 0 || o.Orders > 1_000_000 {

@@ -2,10 +2,13 @@ package main
 
 import (
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,26 +56,50 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestDemoThatNobodyHears: a story that could not be written is no success.
+// TestDemoThatNobodyHears: a story or a summary that could not be written is no
+// success.
 func TestDemoThatNobodyHears(t *testing.T) {
 	t.Parallel()
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer full.Close()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var complaints strings.Builder
-	cmd := exec.CommandContext(t.Context(), path, "demo")
-	cmd.Stdout, cmd.Stderr = full, &complaints
-	if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed {
-		t.Errorf("%v, want exit code %d", err, exitFailed)
+	full := func() (*os.File, error) { return os.OpenFile("/dev/full", os.O_WRONLY, 0) }
+	gone := func() (*os.File, error) {
+		r, w, err := os.Pipe()
+		if err == nil {
+			err = r.Close()
+		}
+		return w, err
 	}
-	if !strings.Contains(complaints.String(), "tell the story") {
-		t.Errorf("complaints: %s", complaints.String())
+	for _, test := range []struct {
+		name string
+		open func() (*os.File, error)
+		args []string
+		want string // on the standard error
+	}{
+		{"Full", full, []string{"demo"}, "tell the story"},
+		{"FullForPrograms", full, []string{"demo", "-o", "json"}, "no space left"},
+		{"Gone", gone, []string{"demo"}, "dtc: "},
+		{"GoneForPrograms", gone, []string{"demo", "-o", "json"}, "dtc: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			out, err := test.open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer out.Close()
+			var complaints strings.Builder
+			cmd := exec.CommandContext(t.Context(), path, test.args...)
+			cmd.Stdout, cmd.Stderr = out, &complaints
+			if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitFailed {
+				t.Errorf("%v, want exit code %d", err, exitFailed)
+			}
+			if !strings.Contains(complaints.String(), test.want) {
+				t.Errorf("complaints: %s", complaints.String())
+			}
+		})
 	}
 }
 
@@ -98,7 +125,8 @@ func TestDemoManyOrders(t *testing.T) {
 		}
 		ended += n
 	}
-	if ended != 200 || l.Committed == 0 || l.RolledBack["vote_abort by inventory"] == 0 || l.RolledBack["vote_abort by payment"] == 0 {
+	if ended != 200 || l.Committed == 0 || l.RolledBack["vote_abort by inventory"] == 0 || l.RolledBack["vote_abort by payment"] == 0 ||
+		l.RolledBack["cancelled by its caller: payment does not answer"] == 0 {
 		t.Errorf("%d orders ended: %+v", ended, l)
 	}
 	if l.Lost == 0 || l.Retries == 0 || l.Recovered == 0 || l.Died != 1 || l.Seed != 1 {
@@ -106,6 +134,89 @@ func TestDemoManyOrders(t *testing.T) {
 	}
 	if len(sum.Invariant) != 5 {
 		t.Errorf("%+v", sum.Invariant)
+	}
+}
+
+// crowdOf runs the demo with many orders, and returns what became of them: the
+// numbers that the seed decides, what was ordered and bought, and why the rest was
+// not.
+func crowdOf(t *testing.T, seed string) (demo.Load, []string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "shop")
+	r := execute(t, "demo", "--orders", "120", "--seed", seed, "--data", dir, "-o", "json")
+	r.want(t, exitDone)
+	var sum demo.Summary
+	r.decode(t, &sum)
+	load := *sum.Load
+	load.Took, load.Retries, load.Recovered, load.Seed = 0, 0, 0, 0
+
+	var fates []string
+	db, err := sql.Open("sqlite", filepath.Join(dir, "orders.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query("SELECT order_id || ': ' || customer || ' bought ' || quantity || ' ' || item FROM customer_order")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			t.Fatal(err)
+		}
+		fates = append(fates, line)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	dump := execute(t, "log", "dump", "--data", dir, "-o", "json")
+	dump.want(t, exitDone)
+	for line := range strings.Lines(dump.out) {
+		var l dumpLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		if l.Kind == "abort" {
+			fates = append(fates, fmt.Sprintf("%s: %s %s", l.Tx, l.Reason, l.Participant))
+		}
+	}
+	slices.Sort(fates)
+	return load, fates
+}
+
+// TestDemoSeed: the same seed gives the same orders, faults and ends, at once or one
+// after the other, and another seed others.
+func TestDemoSeed(t *testing.T) {
+	t.Parallel()
+	const runs = 3
+	var loads [runs]demo.Load
+	var fates [runs][]string
+	t.Run("Run", func(t *testing.T) {
+		for i, seed := range [runs]string{"5", "5", "6"} {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				loads[i], fates[i] = crowdOf(t, seed)
+			})
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	if !reflect.DeepEqual(loads[0], loads[1]) {
+		t.Errorf("one seed, two summaries:\n%+v\n%+v", loads[0], loads[1])
+	}
+	for i := range fates[0] {
+		if a, b := fates[0][i], at(fates[1], i); a != b {
+			t.Fatalf("one seed, two ends: %s, %s", a, b)
+		}
+	}
+	if len(fates[0]) < 120 || len(fates[1]) != len(fates[0]) {
+		t.Errorf("%d and %d orders ended", len(fates[0]), len(fates[1]))
+	}
+	if reflect.DeepEqual(fates[0], fates[2]) || reflect.DeepEqual(loads[0], loads[2]) {
+		t.Error("two seeds, one end")
 	}
 }
 

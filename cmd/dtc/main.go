@@ -1,6 +1,8 @@
 // Command dtc is the transaction coordinator's binary.
 package main
 
+//go:generate go test -count=1 -run ^TestReferenceIsCurrent$ . -args -write
+
 import (
 	"context"
 	"errors"
@@ -26,6 +28,18 @@ const (
 	exitCorrupt = 3
 	exitInUse   = 4
 )
+
+// exitCodes says what they mean, for the help and the reference.
+var exitCodes = []struct {
+	code    int
+	meaning string
+}{
+	{exitDone, "done"},
+	{exitFailed, "failed"},
+	{exitUsage, "usage"},
+	{exitCorrupt, "log corrupt"},
+	{exitInUse, "data directory in use"},
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -86,13 +100,17 @@ func exitCode(err error) int {
 // before that is about the command line.
 func newRoot() (root *cobra.Command, started *bool) {
 	started = new(bool)
+	var codes []string
+	for _, c := range exitCodes {
+		codes = append(codes, fmt.Sprintf("%d %s", c.code, c.meaning))
+	}
 	root = &cobra.Command{
 		Use:   "dtc",
 		Short: "Distributed transactions: several services commit, or none of them",
 		Long: `dtc coordinates transactions over several services and databases by two-phase
 commit with a durable decision log. 'dtc demo' shows it at work.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 log corrupt, 4 data directory in use.`,
+Exit codes: ` + strings.Join(codes, ", ") + ".",
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		PersistentPreRun:  func(*cobra.Command, []string) { *started = true },

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,26 +15,21 @@ import (
 )
 
 const (
-	callers = 16                     // orders that run at once
-	outage  = 700 * time.Millisecond // of payment, at half time
-	// Phase one is given up sooner than the outage ends: some orders are refused
-	// because of it.
-	loadPrepare = 500 * time.Millisecond
+	callers = 16 // orders that run at once
+	// How an order ends is a matter of the seed, and none of how fast the machine
+	// is: so this is long.
+	loadPrepare = 2 * time.Minute
 )
-
-// rates is how often each message meets which fault.
-var rates = map[dtctest.Fault]float64{
-	dtctest.Drop: 0.03, dtctest.LoseAnswer: 0.03, dtctest.Late: 0.01,
-	dtctest.Duplicate: 0.02, dtctest.Echo: 0.01,
-}
 
 // crowd is the act with many orders.
 type crowd struct {
 	*demo
 	list  []shop.Order
+	fates *fates
 	flaky []*dtctest.Flaky
-	armed atomic.Bool // the next commit at payment kills it
-	died  sync.WaitGroup
+	died  chan struct{}  // payment is dead
+	given sync.WaitGroup // callers that have not given up yet, and will
+	back  sync.WaitGroup // until payment is back
 	taken atomic.Int64
 
 	mu    sync.Mutex // guards what follows, and told
@@ -50,29 +44,30 @@ func (d *demo) actMany(ctx context.Context) error {
 	}
 	d.heading(5, fmt.Sprintf("%d orders, %d at a time, and everything goes wrong (seed %d)", d.Orders, callers, d.Seed))
 	d.say("Messages are lost, late or come twice, some orders must be refused, payment dies at half time.")
-	c := &crowd{demo: d, late: map[string]bool{}, load: Load{Seed: d.Seed, Orders: d.Orders, RolledBack: map[string]int{}}}
+	c := &crowd{demo: d, died: make(chan struct{}), late: map[string]bool{}, load: Load{Seed: d.Seed, Orders: d.Orders, RolledBack: map[string]int{}}}
 	if err := c.prepare(ctx); err != nil {
 		return err
 	}
 	d.show(c.count)
 	began := time.Now()
 	c.run(ctx)
+	err := c.failed(ctx)
+	if err == nil {
+		err = d.settle() // with a connection that is still bad
+	}
 	for _, f := range c.flaky {
 		f.Heal()
 	}
-	if err := errors.Join(append(c.fails, ctx.Err())...); err != nil {
-		return err
-	}
-	if err := d.settle(); err != nil {
+	if err != nil {
 		return err
 	}
 	c.load.Took = time.Since(began)
 	// What is still on its way arrives now, when all is over.
 	for _, f := range c.flaky {
 		f.DeliverLate(ctx)
-		for fault, n := range f.Injected() {
-			c.load.inject(fault, n)
-		}
+	}
+	for fault, n := range c.fates.injected {
+		c.load.inject(fault, n)
 	}
 	c.load.Recovered = len(c.late)
 	d.sum.Load = &c.load
@@ -87,23 +82,7 @@ func (c *crowd) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	items := []string{"chair", "desk", "lamp", "mouse", "screen"}
-	customers := []string{"Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi", "Ivan"}
-	const beggar = "Mallory" // has no money
-	dice := rand.New(rand.NewPCG(c.Seed, 0))
-	for _, id := range ids {
-		o := shop.Order{
-			ID: id, Customer: customers[dice.IntN(len(customers))],
-			Item: items[dice.IntN(len(items))], Quantity: 1 + dice.IntN(3),
-		}
-		switch dice.IntN(20) {
-		case 0:
-			o.Item = "unicorn" // never in stock
-		case 1:
-			o.Customer = beggar
-		}
-		c.list = append(c.list, o)
-	}
+	c.list, c.fates = draw(c.Seed, ids)
 	for _, item := range items {
 		if err := c.services[shop.Inventory].Stock(ctx, item, 3*c.Orders); err != nil {
 			return err
@@ -114,40 +93,38 @@ func (c *crowd) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	c.given.Add(c.fates.unserved)
 	for i, name := range shop.Names {
-		f := c.badConnection(ctx, c.services[name], c.Seed+uint64(i))
-		c.flaky = append(c.flaky, f)
-		if err := c.c.Register(f); err != nil {
+		l := line{c.badConnection(ctx, i, c.services[name]), c}
+		c.flaky = append(c.flaky, l.Flaky)
+		if err := c.c.Register(l); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *crowd) badConnection(ctx context.Context, s *shop.Service, seed uint64) *dtctest.Flaky {
-	faults := dtctest.Faults{Rate: rates}
+func (c *crowd) badConnection(ctx context.Context, service int, s *shop.Service) *dtctest.Flaky {
 	var f *dtctest.Flaky
-	if s.ID() == shop.Payment {
-		faults.Script = func(call dtctest.Call) (dtctest.Fault, bool) {
-			// After the effect and before the answer: the hardest moment.
-			if call.Method == dtctest.MethodCommit && c.armed.CompareAndSwap(true, false) {
-				return dtctest.CrashAfter, true
-			}
-			return dtctest.NoFault, false
-		}
-		faults.OnCrash = func() {
+	f = dtctest.NewFlaky(s, c.Seed+uint64(service), dtctest.Faults{
+		Script: func(call dtctest.Call) (dtctest.Fault, bool) {
+			return c.fates.next(service, call.Method, string(call.Branch.TxID)), true
+		},
+		OnCrash: func() {
 			c.note(s.Stop())
 			c.mu.Lock()
 			c.load.Died++
 			c.mu.Unlock()
-			c.died.Go(func() {
-				time.Sleep(outage)
-				c.note(s.Start(ctx))
-				f.Restart()
+			c.back.Go(func() {
+				c.given.Wait()
+				if ctx.Err() == nil {
+					c.note(s.Start(ctx))
+					f.Restart()
+				}
 			})
-		}
-	}
-	f = dtctest.NewFlaky(s, seed, faults)
+			close(c.died)
+		},
+	})
 	return f
 }
 
@@ -157,6 +134,12 @@ func (c *crowd) note(err error) {
 		defer c.mu.Unlock()
 		c.fails = append(c.fails, err)
 	}
+}
+
+func (c *crowd) failed(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Join(append(c.fails, ctx.Err())...)
 }
 
 // run executes the orders, and returns when every caller has its answer and
@@ -170,9 +153,6 @@ func (c *crowd) run(ctx context.Context) {
 				if n >= len(c.list) {
 					return
 				}
-				if n == len(c.list)/2 {
-					c.armed.Store(true)
-				}
 				c.one(ctx, c.list[n])
 			}
 		})
@@ -180,11 +160,30 @@ func (c *crowd) run(ctx context.Context) {
 	stop := c.progress()
 	waiting.Wait()
 	stop()
-	c.died.Wait()
+	for _, o := range c.list[min(int(c.taken.Load()), len(c.list)):] {
+		if c.fates.of[o.ID].unserved {
+			c.given.Done() // cut short: its caller never came
+		}
+	}
+	select {
+	case <-c.died: // its order is decided, so it must be told
+		c.back.Wait()
+	case <-ctx.Done():
+	case <-time.After(patience):
+		c.note(errors.New("payment should have died at half time"))
+	}
 }
 
 // one executes an order. Its caller does not wait for phase two.
 func (c *crowd) one(ctx context.Context, o shop.Order) {
+	f := c.fates.of[o.ID]
+	if f.unserved {
+		var giveUp context.CancelCauseFunc
+		ctx, giveUp = context.WithCancelCause(ctx)
+		defer giveUp(nil)
+		ctx = context.WithValue(ctx, patienceKey{}, giveUp)
+		defer c.given.Done()
+	}
 	ok, err := c.c.ExecuteWith(ctx, o.TxID(), &dtc.TxOptions{
 		PrepareTimeout: loadPrepare, CompletionWait: -1,
 	}, o.Branches()...)
@@ -198,8 +197,11 @@ func (c *crowd) one(ctx context.Context, o shop.Order) {
 	case errors.As(err, &rolled):
 		c.told[o.ID] = false
 		reason := rolled.Reason.Code.String()
-		if rolled.Reason.Participant != "" {
+		switch {
+		case rolled.Reason.Participant != "":
 			reason += " by " + rolled.Reason.Participant
+		case errors.Is(err, errNoPatience):
+			reason += " by its caller: " + errNoPatience.Error()
 		}
 		c.load.RolledBack[reason]++
 	default:
@@ -212,6 +214,10 @@ func (c *crowd) count(e event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch e.Kind {
+	case called:
+		if f := c.fates.of[e.Tx]; f != nil && e.Verb == "prepare" && e.Error == "" {
+			f.vote(e.Participant)
+		}
 	case retrying:
 		c.load.Retries++
 		if e.Verb != "prepare" {
@@ -219,7 +225,7 @@ func (c *crowd) count(e event) {
 		}
 	case hazard:
 		c.fails = append(c.fails, fmt.Errorf("%s broke its promise about %s", e.Participant, e.Tx))
-	case appended, forced, calling, called, decided, ended, recovered:
+	case appended, forced, calling, decided, ended, recovered:
 	}
 }
 

@@ -55,6 +55,11 @@ func (s *story) begin(o shop.Order, brief bool) {
 func (s *story) printf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.write(format, args...)
+}
+
+// write writes to whom the story is told. The caller holds s.mu.
+func (s *story) write(format string, args ...any) {
 	if _, err := fmt.Fprintf(s.w, format, args...); err != nil && s.lost == nil {
 		s.lost = err // the story goes on if nobody listens; the end says so
 	}
@@ -72,7 +77,7 @@ func (s *story) put(who, what, meaning string, paint func(string) string) {
 		paint = func(s string) string { return s }
 	}
 	// Painted after padding: escapes have no width.
-	_, _ = fmt.Fprintf(s.w, "   %-12s %s %s\n", who, paint(fmt.Sprintf("%-12s", what)), meaning)
+	s.write("   %-12s %s %s\n", who, paint(fmt.Sprintf("%-12s", what)), meaning)
 }
 
 func (s *story) heading(n int, text string) {
