@@ -231,8 +231,9 @@ func classify(ctx context.Context, verb protocol.Verb, vote Vote, err error) ans
 func classifyPrepare(ctx context.Context, vote Vote, err error) answer {
 	var panicked *panicError
 	switch {
-	case err == nil || errors.As(err, &panicked) || vote != VoteAbort:
-		// No vote we know, a panic, or "yes" and an error in one breath.
+	case err == nil || errors.As(err, &panicked) || vote != VoteAbort || errors.Is(err, errFault):
+		// No vote we know, a panic, "yes" and an error in one breath, or a failure
+		// that calls itself one.
 		return answer{kind: voted, unsure: true, broken: true}
 	case errors.Is(err, errClean):
 		return answer{kind: voted}
