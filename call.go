@@ -151,7 +151,9 @@ func invoke(ctx context.Context, p Participant, verb protocol.Verb, b *Branch) (
 		err = p.Rollback(ctx, *b)
 	}
 	if err != nil {
-		_ = err.Error() // a typed nil panics here, where it does no harm
+		// A typed nil panics here, where it does no harm: some only when the errors
+		// below them are looked for.
+		_, _ = err.Error(), errors.Is(err, errFault)
 	}
 	return vote, err
 }
