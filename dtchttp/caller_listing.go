@@ -14,7 +14,7 @@ import (
 // What bounds a listing, and how often the service is asked whether it lists.
 const (
 	callMaxBranches = 1_000_000
-	callMaxPages    = 10_000
+	callMaxPages    = 2_000
 	callMaxCursor   = 4 << 10 // bytes
 
 	callProbeTimeout = 10 * time.Second

@@ -32,7 +32,12 @@ func partServe(t testing.TB, p dtc.Participant, opts *ParticipantOptions) *Parti
 
 func partOpen(t testing.TB, cfg dtc.Config) *dtc.Coordinator {
 	t.Helper()
-	log, err := wal.Open("log", &wal.Options{FS: vfs.NewMem(), SegmentSize: 64 << 10})
+	return partOpenOn(t, vfs.NewMem(), cfg)
+}
+
+func partOpenOn(t testing.TB, disk *vfs.Mem, cfg dtc.Config) *dtc.Coordinator {
+	t.Helper()
+	log, err := wal.Open("log", &wal.Options{FS: disk, SegmentSize: 64 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
