@@ -151,7 +151,9 @@ func invoke(ctx context.Context, p Participant, verb protocol.Verb, b *Branch) (
 		err = p.Rollback(ctx, *b)
 	}
 	if err != nil {
-		_ = err.Error() // a typed nil panics here, where it does no harm
+		// A typed nil panics here, where it does no harm: some only when the errors
+		// below them are looked for.
+		_, _ = err.Error(), errors.Is(err, errFault)
 	}
 	return vote, err
 }
@@ -231,8 +233,9 @@ func classify(ctx context.Context, verb protocol.Verb, vote Vote, err error) ans
 func classifyPrepare(ctx context.Context, vote Vote, err error) answer {
 	var panicked *panicError
 	switch {
-	case err == nil || errors.As(err, &panicked) || vote != VoteAbort:
-		// No vote we know, a panic, or "yes" and an error in one breath.
+	case err == nil || errors.As(err, &panicked) || vote != VoteAbort || errors.Is(err, errFault):
+		// No vote we know, a panic, "yes" and an error in one breath, or a failure
+		// that calls itself one.
 		return answer{kind: voted, unsure: true, broken: true}
 	case errors.Is(err, errClean):
 		return answer{kind: voted}

@@ -3,6 +3,7 @@ package dtc_test
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -230,6 +231,10 @@ func TestUndeclaredVoteAborts(t *testing.T) {
 		{"an error", none, errors.New("no"), dtc.ReasonVoteAbort},
 		{"yes with an error", dtc.VoteCommit, errors.New("well"), dtc.ReasonParticipantError},
 		{"a vote that does not exist", 99, nil, dtc.ReasonParticipantError},
+		{"a failure that calls itself one", dtc.VoteAbort, dtc.Fault(errors.New("well")), dtc.ReasonParticipantError},
+		{"one without a reason", dtc.VoteAbort, dtc.Fault(nil), dtc.ReasonParticipantError},
+		{"a nil that panics", dtc.VoteAbort, (*dtc.RollbackError)(nil), dtc.ReasonParticipantError},
+		{"a nil that panics later", dtc.VoteAbort, (*net.OpError)(nil), dtc.ReasonParticipantError},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

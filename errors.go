@@ -67,7 +67,27 @@ func Refuse(reason error) error {
 	return &cleanError{reason}
 }
 
-var errClean = errors.New("refused")
+// Fault wraps an error of Prepare that is no considered vote but a failure to
+// give one: the answer came, and it breaks the protocol. The transaction is
+// rolled back with [ReasonParticipantError] instead of [ReasonVoteAbort]. The
+// branch is rolled back too, since nobody knows what the failure left behind.
+func Fault(err error) error {
+	if err == nil {
+		return errFault
+	}
+	return &faultError{err}
+}
+
+var (
+	errClean = errors.New("refused")
+	errFault = errors.New("the participant failed")
+)
+
+type faultError struct{ err error }
+
+func (e *faultError) Error() string        { return e.err.Error() }
+func (e *faultError) Unwrap() error        { return e.err }
+func (e *faultError) Is(target error) bool { return target == errFault }
 
 type cleanError struct{ err error }
 

@@ -38,11 +38,12 @@ type Participant interface {
 	// An error aborts the transaction and becomes the cause of the
 	// [RollbackError]; because a failed function may have left something behind,
 	// the branch is then rolled back too, unless the error is wrapped with
-	// [Refuse]. An error that means "no answer", where
-	// the same call may succeed a moment later, is retried with back-off until
-	// the prepare timeout instead: wrap it with [NoAnswer]. Errors that are
-	// context.DeadlineExceeded or Canceled, a net.Error, io.ErrUnexpectedEOF or
-	// driver.ErrBadConn are taken for "no answer" without wrapping.
+	// [Refuse]. One wrapped with [Fault] gives another reason code. An error that
+	// means "no answer", where the same call may succeed a moment later, is
+	// retried with back-off until the prepare timeout instead: wrap it with
+	// [NoAnswer]. Errors that are context.DeadlineExceeded or Canceled, a
+	// net.Error, io.ErrUnexpectedEOF or driver.ErrBadConn are taken for "no
+	// answer" without wrapping.
 	Prepare(ctx context.Context, b Branch) (Vote, error)
 
 	// Commit makes the prepared work visible. It is retried for ever, with
