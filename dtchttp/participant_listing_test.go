@@ -234,7 +234,7 @@ func TestCallerListingFollowsTheService(t *testing.T) {
 		_, err := p.InDoubt(t.Context(), callLog)
 		return err
 	}
-	if p.Listing() || p.Listing() { // it asks once, in the background
+	if first, second := p.Listing(), p.Listing(); first || second { // it asks once, in the background
 		t.Fatal("listing before it was asked")
 	}
 	answer <- callReply{status: 503}

@@ -42,8 +42,11 @@ var rates = []struct {
 	fault dtctest.Fault
 	rate  float64
 }{
-	{dtctest.Drop, 0.03}, {dtctest.LoseAnswer, 0.03}, {dtctest.Late, 0.01},
-	{dtctest.Duplicate, 0.02}, {dtctest.Echo, 0.01},
+	{dtctest.Drop, 0.03},
+	{dtctest.LoseAnswer, 0.03},
+	{dtctest.Late, 0.01},
+	{dtctest.Duplicate, 0.02},
+	{dtctest.Echo, 0.01},
 }
 
 // fates are those of all orders.
