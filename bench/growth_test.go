@@ -17,25 +17,29 @@ import (
 )
 
 // BenchmarkGrowth runs ten million transactions and reports how large the log's
-// directory ever was: in the first quarter, and over all. With a dead participant,
-// a thousand transactions wait for it from the beginning to the end.
+// directory ever was: in the first 100,000, in the first quarter, and over all. What
+// is remembered is bounded by a million outcomes, as usual, or by 50,000. With a dead
+// participant, a thousand transactions wait for it from the beginning to the end.
 func BenchmarkGrowth(b *testing.B) {
-	for _, dead := range []bool{false, true} {
-		b.Run(fmt.Sprintf("dead=%v", dead), func(b *testing.B) {
-			for range b.N {
-				grow(b, 10_000_000, dead)
-			}
-		})
+	for _, outcomes := range []int{50_000, 1_000_000} {
+		for _, dead := range []bool{false, true} {
+			b.Run(fmt.Sprintf("outcomes=%d/dead=%v", outcomes, dead), func(b *testing.B) {
+				for range b.N {
+					grow(b, 10_000_000, outcomes, dead)
+				}
+			})
+		}
 	}
 }
 
-func grow(b *testing.B, transactions int64, dead bool) {
+func grow(b *testing.B, transactions int64, outcomes int, dead bool) {
 	dir := b.TempDir()
 	gone := measure.Noop("gone", false, false).(dtc.ParticipantFuncs)
 	gone.CommitFunc = func(context.Context, dtc.Branch) error { return errors.New("not there") }
 	cfg := &dtc.Config{
 		Participants: []dtc.Participant{measure.Noop("a", true, false), measure.Noop("b", true, false), gone},
 		Logger:       slog.New(slog.DiscardHandler),
+		OutcomeLimit: outcomes,
 	}
 	c, err := dtc.Open(dir, cfg)
 	if err != nil {
@@ -49,7 +53,7 @@ func grow(b *testing.B, transactions int64, dead bool) {
 			}
 		}
 	}
-	var seq, quarter, most atomic.Int64
+	var seq, early, quarter, most atomic.Int64
 	stop := make(chan struct{})
 	var watch, callers sync.WaitGroup
 	watch.Go(func() {
@@ -57,9 +61,12 @@ func grow(b *testing.B, transactions int64, dead bool) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(10 * time.Millisecond):
 			}
 			size := sizeOf(dir)
+			if seq.Load() < 100_000 {
+				early.Store(max(early.Load(), size))
+			}
 			if seq.Load() < transactions/4 {
 				quarter.Store(max(quarter.Load(), size))
 			}
@@ -94,6 +101,7 @@ func grow(b *testing.B, transactions int64, dead bool) {
 	if err := c.Close(); err != nil {
 		b.Fatal(err)
 	}
+	b.ReportMetric(float64(early.Load())/1e6, "MB-most-in-first-100000")
 	b.ReportMetric(float64(quarter.Load())/1e6, "MB-most-in-first-quarter")
 	b.ReportMetric(float64(most.Load())/1e6, "MB-most")
 	b.ReportMetric(0, "ns/op")

@@ -231,6 +231,7 @@ func (l *Log) markClean() error {
 	if err != nil {
 		return err
 	}
+	l.probe()
 	if l.store.room() == nil { // else the next Open may need them
 		for path := l.store.take(0); path != ""; path = l.store.take(0) {
 			if err := l.disk.Remove(path); err != nil {
@@ -250,6 +251,19 @@ func (l *Log) markClean() error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// probe finds out whether the disk has room for the segment that the next Open makes:
+// it may be full without anything having told the log.
+func (l *Log) probe() {
+	path := l.store.name(l.dir)
+	f, err := preallocate(l.disk, path, l.segmentSize)
+	if err == nil {
+		err = errors.Join(f.Close(), l.disk.Remove(path))
+	}
+	if err != nil {
+		l.store.setShort(err)
+	}
 }
 
 // writeClean writes the mark.
