@@ -124,6 +124,8 @@ modules=$(go list -m -f '{{.Dir}}') || {
 	exit 1
 }
 count=0
+kills=${DTC_KILLS:-120}
+export DTC_KILLS=40 # under the race detector; all of them come below
 oldifs=$IFS
 IFS='
 '
@@ -139,6 +141,7 @@ IFS=$oldifs
 # Processes are killed at random once more, so that this run says how many it
 # killed and what they had begun: the runs above print nothing of it, and go test
 # may answer them from its cache.
+export DTC_KILLS="$kills"
 run kills test -count=1 -v -run 'TestKilledAtRandom' "$@" ./kill
 
 # Disks really fail and are full, where the machine lets them be mounted. What it

@@ -215,7 +215,7 @@ func (c *transfers) run(t *testing.T, ps [2]dtc.Participant, orders [2]order) {
 // Sixteen workers move money between two banks, over connections that lose,
 // repeat, overlap and delay messages beyond the end of their transactions.
 func TestBank(t *testing.T) {
-	const workers, perWorker = 16, 30
+	const workers, perWorker = 16, 20
 	onEach(t, func(t *testing.T, d *database) {
 		d.db.SetMaxOpenConns(24)
 		c := &transfers{names: newNames(""), running: map[uint64]bool{}, told: map[dtc.XID]bool{}}
