@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
-	"runtime/debug"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -107,7 +106,6 @@ func (r remote) InDoubt(ctx context.Context, log dtc.LogID) (list []dtc.InDoubtB
 // go), then kills the recovery at every step too. The last one may finish. What
 // the transactions are is said in story_test.go.
 func TestKillAtEveryPoint(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // every run is a whole new disk
 	for _, p := range plots {
 		t.Run(p.name, func(t *testing.T) {
 			kills, recoveries, step := 0, 0, stride(p)

@@ -117,6 +117,7 @@ type checkpointTally struct{ images, checkpoints, recycled, lost, withCheckpoint
 // in its own way, with a checkpoint behind every full segment: whatever was crashed,
 // the log means a prefix of the story.
 func TestCheckpointsMeanTheSame(t *testing.T) {
+	t.Parallel()
 	images := crashImages(t, 1, 400)
 	var c checkpointTally
 	for seed := int64(0); c.images < images; seed++ {

@@ -104,6 +104,7 @@ func (c *tally) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n int
 // TestCrash runs random histories over several openings, each ended by a power
 // loss or by the death of the process at a random step.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	images := crashImages(t, 19, 4000)
 	var c tally
 	for seed := int64(0); c.images < images; seed++ {

@@ -67,6 +67,7 @@ func says(fs *vfs.Mem) (said []byte, records int, err error) {
 // transactions, and cuts it at every byte: it is refused, or what it says is what it
 // said, without records that nobody can show to have been durable.
 func TestThousandTransactions(t *testing.T) {
+	t.Parallel()
 	stride := max(1, 800_000/crashImages(t, 20, 4000)) // every byte in a soak
 	for _, closed := range []bool{true, false} {
 		t.Run(fmt.Sprintf("closed=%v", closed), func(t *testing.T) {
