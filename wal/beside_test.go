@@ -36,9 +36,12 @@ func told(t *testing.T, o *wal.Options, n int) (*wal.Log, *teller) {
 
 // until calls tell until done says so.
 func (t *teller) until(l *wal.Log, done func() bool) error {
-	for range 5000 {
+	for n := range 5000 {
 		if done() {
 			return nil
+		}
+		if n >= 1000 {
+			time.Sleep(time.Millisecond) // the keeper may not have had its turn
 		}
 		if err := t.tell(l, t.next(), true); err != nil {
 			return err
