@@ -14,12 +14,15 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/internal/measure"
+	"github.com/dtc-project/dtc/wal"
 )
 
 // BenchmarkGrowth runs ten million transactions and reports how large the log's
 // directory ever was: in the first 100,000, in the first quarter, and over all. What
-// is remembered is bounded by a million outcomes, as usual, or by 50,000. With a dead
-// participant, a thousand transactions wait for it from the beginning to the end.
+// is remembered is bounded by a million outcomes, as usual, or by 50,000; then the
+// segments are of 1 MiB, so that 100,000 transactions fill more than a few of them.
+// With a dead participant, a thousand transactions wait for it from the beginning to
+// the end.
 func BenchmarkGrowth(b *testing.B) {
 	for _, outcomes := range []int{50_000, 1_000_000} {
 		for _, dead := range []bool{false, true} {
@@ -41,7 +44,7 @@ func grow(b *testing.B, transactions int64, outcomes int, dead bool) {
 		Logger:       slog.New(slog.DiscardHandler),
 		OutcomeLimit: outcomes,
 	}
-	c, err := dtc.Open(dir, cfg)
+	c, err := openSmall(dir, cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -91,7 +94,7 @@ func grow(b *testing.B, transactions int64, outcomes int, dead bool) {
 		b.Fatal(err)
 	}
 	began := time.Now()
-	if c, err = dtc.Open(dir, cfg); err != nil {
+	if c, err = openSmall(dir, cfg); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(time.Since(began).Seconds(), "s-to-open")
@@ -105,6 +108,18 @@ func grow(b *testing.B, transactions int64, outcomes int, dead bool) {
 	b.ReportMetric(float64(quarter.Load())/1e6, "MB-most-in-first-quarter")
 	b.ReportMetric(float64(most.Load())/1e6, "MB-most")
 	b.ReportMetric(0, "ns/op")
+}
+
+// openSmall opens a coordinator, whose segments are small if it remembers little.
+func openSmall(dir string, cfg *dtc.Config) (*dtc.Coordinator, error) {
+	if cfg.OutcomeLimit > 50_000 {
+		return dtc.Open(dir, cfg)
+	}
+	log, err := wal.Open(dir, &wal.Options{SegmentSize: 1 << 20, OutcomeLimit: cfg.OutcomeLimit})
+	if err != nil {
+		return nil, err
+	}
+	return dtc.OpenLog(log, cfg)
 }
 
 // sizeOf returns how much the files of a directory hold.
