@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -152,5 +153,13 @@ func TestLiveTableIsThatOfAMap(t *testing.T) {
 		if table.len() != len(want) || table.n != len(want) {
 			t.Fatalf("step %d: %d by XID, %d by id, want %d", step, table.len(), table.n, len(want))
 		}
+	}
+}
+
+// TestSizeOfATransaction: 448 bytes are a size of the allocator's, the next is 480. A
+// million transactions may wait for a participant that is dead.
+func TestSizeOfATransaction(t *testing.T) {
+	if n := reflect.TypeFor[txn]().Size(); n > 448 {
+		t.Errorf("a transaction takes %d bytes", n)
 	}
 }

@@ -25,16 +25,16 @@ type txn struct {
 	id          TxID
 	key         [16]byte // the id's, where outcomes are remembered
 	hash        uint32   // of the key
-	whole       *memory  // what it lives in, or nil
+	waits       bool     // some participant may block
+	recovered   bool
+	undecided   bool    // found in a log that does not say how it ends
+	presumed    bool    // to roll it back is a presumption, also one of an earlier process
+	whole       *memory // what it lives in, or nil
 	xid         XID
 	fingerprint [16]byte
 	branches    []*branchRun // grows under mu and c.mu, until phase one
 	started     time.Time
 	prepareBy   time.Time // when the prepare timeout passes
-	waits       bool      // some participant may block
-	recovered   bool
-	undecided   bool // found in a log that does not say how it ends
-	presumed    bool // to roll it back is a presumption, also one of an earlier process
 
 	at      uint64 // where it stands in c.live. Guarded by c.mu
 	known   bool   // somebody else may hold it; see liveTable. Guarded by c.mu
@@ -47,12 +47,11 @@ type txn struct {
 
 	mu        sync.Mutex
 	m         protocol.Tx
-	held      bool            // a recovery hold covers it: this process cannot know
 	ctx       context.Context // for calls: the caller's until the outcome is told
 	cancel    context.CancelFunc
 	giveUp    context.CancelFunc // ends the context given to the function of Run
 	inline    []inlineCall       // calls to participants that never block, in order
-	called    int                // how many of them have been taken
+	called    int32              // how many of them have been taken
 	pumping   bool
 	sent      bool          // a lane, a timer or another goroutine may hold it; see memory
 	owned     bool          // a caller waits for the outcome, or for phase two
@@ -60,6 +59,7 @@ type txn struct {
 	signal    chan struct{} // tells the owner to look; nil if nobody waits
 	told      bool
 	ended     bool // forgotten
+	held      bool // a recovery hold covers it: this process cannot know
 	refused   error
 	toldC     chan struct{} // closed when told or refused, for those who join
 	cause     error         // the participant's or caller's error behind a rollback
@@ -128,9 +128,9 @@ func (t *txn) step(ev protocol.Event) {
 func (t *txn) pump(owner bool) {
 	if !t.pumping {
 		t.pumping = true
-		for t.called < len(t.inline) {
+		for int(t.called) < len(t.inline) {
 			call := t.inline[t.called]
-			if t.called++; t.called == len(t.inline) {
+			if t.called++; int(t.called) == len(t.inline) {
 				t.inline, t.called = t.inline[:0], 0
 			}
 			t.call(call.br, call.verb)
