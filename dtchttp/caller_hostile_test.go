@@ -137,7 +137,7 @@ func TestCallerSurvives(t *testing.T) {
 			p := callTalk(t, tt.talk)
 			limit := 20 * time.Second
 			if tt.slow {
-				limit = 200 * time.Millisecond
+				limit = time.Second
 			}
 			call := func(f func(ctx context.Context) (dtc.Vote, error)) string {
 				ctx, cancel := context.WithTimeout(t.Context(), limit)

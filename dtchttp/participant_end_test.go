@@ -136,7 +136,10 @@ func TestTransactionsOverHTTP(t *testing.T) {
 	decided := make(chan dtc.XID, 1)
 	c := partOpen(t, dtc.Config{
 		Participants: callers,
-		Timing:       dtc.Timing{Backoff: time.Millisecond, FinishBackoffCap: 5 * time.Millisecond},
+		Timing: dtc.Timing{
+			PrepareTimeout: time.Minute, PrepareAttempt: time.Minute,
+			Backoff: time.Millisecond, FinishBackoffCap: 5 * time.Millisecond,
+		},
 		Trace: &dtc.Trace{Decided: func(tx dtc.TraceTx, _ dtc.Outcome, _ dtc.Reason) {
 			if tx.TxID == "killed" {
 				decided <- tx.XID
@@ -149,7 +152,7 @@ func TestTransactionsOverHTTP(t *testing.T) {
 		for _, n := range nodes {
 			all = append(all, dtc.Branch{Participant: n.ID(), Payload: []byte(`{"for":"` + n.ID() + `"}`)})
 		}
-		return c.ExecuteWith(t.Context(), id, &dtc.TxOptions{CompletionWait: 10 * time.Second}, all...)
+		return c.ExecuteWith(t.Context(), id, &dtc.TxOptions{CompletionWait: time.Minute}, all...)
 	}
 
 	if ok, err := execute("rich"); !ok || err != nil {

@@ -72,6 +72,8 @@ func TestRoundTrip(t *testing.T) {
 		panics string
 		// finish is the error of the first commit and rollback.
 		finish error
+		// silent answers never count as one, so that the prepare timeout must pass.
+		silent bool
 		// waits until its context ends.
 		waits bool
 		// code is what the coordinator sees over HTTP, where it differs.
@@ -92,14 +94,14 @@ func TestRoundTrip(t *testing.T) {
 		{name: "a vote that does not exist", vote: 9},
 		{name: "panic", panics: "boom"},
 		{name: "typed nil", err: typedNil},
-		{name: "no answer", err: dtc.NoAnswer(errors.New("down"))},
-		{name: "no answer, without a reason", err: dtc.ErrNoAnswer},
-		{name: "connection lost", err: fmt.Errorf("db: %w", io.ErrUnexpectedEOF)},
-		{name: "network", err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}},
-		{name: "bare errno", err: syscall.ECONNREFUSED},
-		{name: "deadline", err: fmt.Errorf("db: %w", context.DeadlineExceeded)},
-		{name: "cancelled", err: context.Canceled},
-		{name: "hangs", waits: true},
+		{name: "no answer", silent: true, err: dtc.NoAnswer(errors.New("down"))},
+		{name: "no answer, without a reason", silent: true, err: dtc.ErrNoAnswer},
+		{name: "connection lost", silent: true, err: fmt.Errorf("db: %w", io.ErrUnexpectedEOF)},
+		{name: "network", silent: true, err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}},
+		{name: "bare errno", silent: true, err: syscall.ECONNREFUSED},
+		{name: "deadline", silent: true, err: fmt.Errorf("db: %w", context.DeadlineExceeded)},
+		{name: "cancelled", silent: true, err: context.Canceled},
+		{name: "hangs", silent: true, waits: true},
 		{name: "commit finished the other way", vote: dtc.VoteCommit, finish: &dtc.FinishedError{Outcome: dtc.RolledBack}},
 		{name: "commit finished the same way", vote: dtc.VoteCommit, finish: &dtc.FinishedError{Outcome: dtc.Committed}},
 		{name: "commit finished no way", vote: dtc.VoteCommit, finish: &dtc.FinishedError{}},
@@ -143,7 +145,7 @@ func TestRoundTrip(t *testing.T) {
 				if i == 1 {
 					p = partServe(t, p, nil)
 				}
-				partExecute(t, p, s)
+				partExecute(t, p, s, tt.silent)
 			}
 			if tt.code != "" {
 				if seen[1].Code != tt.code || seen[0].Code != "vote_abort" {
@@ -169,10 +171,15 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-func partExecute(t *testing.T, p dtc.Participant, s *partSeen) {
+func partExecute(t *testing.T, p dtc.Participant, s *partSeen, silent bool) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	timing := dtc.Timing{Backoff: time.Millisecond, PrepareBackoffCap: 5 * time.Millisecond, FinishBackoffCap: 5 * time.Millisecond}
+	timing.PrepareTimeout, timing.PrepareAttempt = time.Minute, time.Minute
+	if silent {
+		timing.PrepareTimeout, timing.PrepareAttempt = 60*time.Millisecond, 30*time.Millisecond
+	}
 	c := partOpen(t, dtc.Config{
 		// What ends otherwise is kept until somebody looks at it: do not wait.
 		Trace: &dtc.Trace{Hazard: func(call dtc.TraceCall) { cancel() }},
@@ -180,11 +187,8 @@ func partExecute(t *testing.T, p dtc.Participant, s *partSeen) {
 			ParticipantID: "other",
 			PrepareFunc:   func(context.Context, dtc.Branch) (dtc.Vote, error) { return dtc.VoteReadOnly, nil },
 		}},
-		Timing: dtc.Timing{
-			PrepareTimeout: 60 * time.Millisecond, PrepareAttempt: 30 * time.Millisecond,
-			Backoff: time.Millisecond, PrepareBackoffCap: 5 * time.Millisecond, FinishBackoffCap: 5 * time.Millisecond,
-		},
-		CompletionWait: 10 * time.Second,
+		Timing:         timing,
+		CompletionWait: time.Minute,
 	})
 	ok, err := c.Execute(ctx, "t", dtc.Branch{Participant: "stock"}, dtc.Branch{Participant: "other"})
 	s.Committed = ok
