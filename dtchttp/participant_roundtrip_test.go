@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/logcheck/compare"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/wal"
 )
@@ -46,7 +47,13 @@ func partOpenOn(t testing.TB, disk *vfs.Mem, cfg dtc.Config) *dtc.Coordinator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	t.Cleanup(func() {
+		_ = c.Close()
+		// What it leaves is read the same by two decoders that share no code.
+		if res, err := compare.Log("log", disk.Kill()); err != nil || res.SecondRefused != nil {
+			t.Errorf("the log: %v, %v", err, res.SecondRefused)
+		}
+	})
 	return c
 }
 
