@@ -3,6 +3,7 @@ package wal_test
 import (
 	"bytes"
 	"reflect"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +86,20 @@ func TestDecoderIsStrict(t *testing.T) {
 	}
 }
 
+// bounded checks that decoding allocates in proportion to its input, whatever numbers
+// that claims. A mebibyte is for what else may run.
+func bounded(t testing.TB, size int, decode func()) {
+	t.Helper()
+	sum := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sum)
+	before := sum[0].Value.Uint64()
+	decode()
+	metrics.Read(sum)
+	if got := sum[0].Value.Uint64() - before; got > uint64(1<<20+200*size) {
+		t.Errorf("%d bytes allocated for %d bytes of input", got, size)
+	}
+}
+
 func FuzzDecodeRecord(f *testing.F) {
 	for _, r := range dtctest.SampleRecords() {
 		b, err := wal.AppendRecord(nil, r)
@@ -94,7 +109,9 @@ func FuzzDecodeRecord(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := wal.DecodeRecord(b)
+		var r txlog.Record
+		var err error
+		bounded(t, len(b), func() { r, err = wal.DecodeRecord(b) })
 		if err != nil {
 			return
 		}
@@ -116,9 +133,12 @@ func FuzzDecodeBatch(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var records []txlog.Record
-		err := wal.DecodeBatch(slices.Clone(b), func(r txlog.Record) error {
-			records = append(records, r)
-			return nil
+		var err error
+		bounded(t, len(b), func() {
+			err = wal.DecodeBatch(slices.Clone(b), func(r txlog.Record) error {
+				records = append(records, r)
+				return nil
+			})
 		})
 		if err != nil || len(records) == 0 {
 			return
@@ -164,3 +184,23 @@ func FuzzRead(f *testing.F) {
 		must(t, l.Close())
 	})
 }
+
+// TestBoundedFindsWhatItLooksFor: what allocates for what is not there is noticed.
+func TestBoundedFindsWhatItLooksFor(t *testing.T) {
+	caught := &silent{TB: t}
+	bounded(caught, 10, func() { sink = make([]byte, 4<<20) })
+	if !caught.failed {
+		t.Error("4 MiB for 10 bytes went unnoticed")
+	}
+}
+
+var sink []byte
+
+// silent notes a failure instead of failing.
+type silent struct {
+	testing.TB
+	failed bool
+}
+
+func (s *silent) Helper()               {}
+func (s *silent) Errorf(string, ...any) { s.failed = true }
