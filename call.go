@@ -2,16 +2,13 @@ package dtc
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"runtime/debug"
-	"syscall"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/internal/silence"
 )
 
 // call makes one call to a participant and tells its transaction how it went. It
@@ -249,21 +246,7 @@ func classifyPrepare(ctx context.Context, vote Vote, err error) answer {
 // noAnswer reports whether an error of Prepare means that the participant may
 // not have answered at all.
 func noAnswer(err error) bool {
-	return errors.Is(err, ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, context.Canceled) || isNetwork(err) ||
-		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
-}
-
-// isNetwork reports whether err comes from the network. A bare errno satisfies
-// net.Error too, also that of a file that does not exist.
-func isNetwork(err error) bool {
-	var network net.Error
-	if !errors.As(err, &network) {
-		return false
-	}
-	errno, bare := network.(syscall.Errno)
-	return !bare || errno == syscall.ECONNREFUSED || errno == syscall.ECONNRESET ||
-		errno == syscall.EPIPE || errno == syscall.ETIMEDOUT
+	return errors.Is(err, ErrNoAnswer) || silence.Is(err)
 }
 
 // note keeps what a call returned, for people. The caller holds t.mu.

@@ -9,18 +9,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/silence"
 )
 
 // HandlerOptions changes the defaults of [NewParticipantHandler]. The zero value,
@@ -232,16 +229,5 @@ func (h *partHandler) authorized(r *http.Request) bool {
 // partNoAnswer reports whether an error says nothing about the branch, as the
 // coordinator decides it for participants in its own process.
 func partNoAnswer(err error) bool {
-	if errors.Is(err, dtc.ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn) {
-		return true
-	}
-	var network net.Error
-	if !errors.As(err, &network) {
-		return false
-	}
-	// A bare errno is a net.Error too, also that of a file that does not exist.
-	errno, bare := network.(syscall.Errno)
-	return !bare || errno == syscall.ECONNREFUSED || errno == syscall.ECONNRESET ||
-		errno == syscall.EPIPE || errno == syscall.ETIMEDOUT
+	return errors.Is(err, dtc.ErrNoAnswer) || silence.Is(err)
 }
