@@ -55,7 +55,7 @@ soak: export DTC_CRASH_IMAGES = $(IMAGES)
 soak: export DTC_SOAK_HOURS = $(HOURS)
 soak: ## open IMAGES=n crashed disks, kill recovery at every step, walk worlds for HOURS=n
 	@status=0; \
-	go test -count=1 -timeout 0 -v -run 'Kill|TestCrash|Checkpoint' . ./wal || status=1; \
+	go test -count=1 -timeout 0 -v -run 'Kill|TestCrash|Checkpoint|Thousand' . ./wal || status=1; \
 	go test -count=1 -timeout 0 -v ./internal/sim/... || status=1; \
 	(cd test && go test -count=1 -timeout 0 -v ./...) || status=1; \
 	exit $$status
