@@ -120,7 +120,13 @@ Exit codes: ` + strings.Join(codes, ", ") + ".",
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(),
 		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	group(root)
-	root.AddCommand(demoCommand(), demoChildCommand(), logCommand(), benchCommand(), versionCommand())
+	root.AddCommand(
+		demoCommand(),
+		demoChildCommand(),
+		logCommand(),
+		benchCommand(),
+		versionCommand(),
+	)
 	return root, started
 }
 
