@@ -181,20 +181,23 @@ var controlRoutes = []controlRoute{
 }
 
 // match returns what stands in a path in the places of a pattern's names.
-func (p *controlRoute) match(segments []string) (map[string]string, bool) {
-	pattern := strings.Split(p.path, "/")
-	if len(pattern) != len(segments) {
-		return nil, false
-	}
-	args := map[string]string{}
-	for i, want := range pattern {
-		if name, ok := strings.CutPrefix(want, "{"); ok {
-			args[strings.TrimSuffix(name, "}")] = segments[i]
-		} else if want != segments[i] {
+func (p *controlRoute) match(segments []string) (args map[string]string, ok bool) {
+	i := 0
+	for want := range strings.SplitSeq(p.path, "/") {
+		switch {
+		case i == len(segments):
+			return nil, false
+		case strings.HasPrefix(want, "{"):
+			if args == nil {
+				args = map[string]string{}
+			}
+			args[want[1:len(want)-1]] = segments[i]
+		case want != segments[i]:
 			return nil, false
 		}
+		i++
 	}
-	return args, true
+	return args, i == len(segments)
 }
 
 // ServeHTTP implements [http.Handler].
