@@ -45,6 +45,9 @@ type Trace struct {
 type TraceTx struct {
 	TxID TxID
 	XID  XID
+	// Started is when it began; zero for one of an earlier process, whose time says
+	// nothing about this one.
+	Started time.Time
 }
 
 // TraceCall names a call in a [Trace].
