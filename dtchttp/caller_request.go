@@ -23,22 +23,22 @@ const (
 
 type callRaw = json.RawMessage
 
-// callFinish is the body of commit and rollback.
-type callFinish struct {
-	TxID     string  `json:"tx_id"`
-	XID      dtc.XID `json:"xid"`
-	Branch   string  `json:"branch"`
-	Attempt  int     `json:"attempt"`
-	LowWater *string `json:"low_water"`
-}
-
+// callFinishBody is the body of commit and rollback. What is no text of a caller's has
+// nothing that JSON would have to escape.
 func callFinishBody(b dtc.Branch) ([]byte, error) {
-	f := callFinish{TxID: string(b.TxID), XID: b.XID, Branch: b.Participant, Attempt: b.Attempt}
-	if !b.LowWater.IsZero() {
-		s := b.LowWater.String()
-		f.LowWater = &s
+	id, err := json.Marshal(string(b.TxID))
+	if err != nil {
+		return nil, err
 	}
-	return json.Marshal(f)
+	body := append(make([]byte, 0, 512+len(b.Payload)), `{"tx_id":`...)
+	body = append(body, id...)
+	body = append(append(append(body, `,"xid":"`...), b.XID.String()...), '"')
+	body = append(append(append(body, `,"branch":"`...), b.Participant...), '"')
+	body = strconv.AppendInt(append(body, `,"attempt":`...), int64(b.Attempt), 10)
+	if b.LowWater.IsZero() {
+		return append(body, `,"low_water":null}`...), nil
+	}
+	return append(append(append(body, `,"low_water":"`...), b.LowWater.String()...), `"}`...), nil
 }
 
 // callPrepareBody adds to that what goes with prepare only. The payload is put

@@ -52,7 +52,7 @@ func partDecode(verb, id string, body []byte) (b dtc.Branch, trouble *partProble
 		t.Field = field
 		return dtc.Branch{}, t
 	}
-	members, err := partObject(body)
+	members, err := jsonMembers(body)
 	if err != nil {
 		return bad("", "the body is not understood: %v", err)
 	}
