@@ -142,7 +142,7 @@ func (m *Metrics) Log(o *wal.Options) {
 // Handler serves the metrics.
 func (m *Metrics) Handler() http.Handler {
 	h := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		Registry: m.registry, ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4,
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4,
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		m.tidy()
