@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -278,4 +280,112 @@ func TestTraceGoesOn(t *testing.T) {
 	if got := strings.Join(steps, " "); got != "begun decided decided called called retrying hazard recovered" {
 		t.Error(got)
 	}
+}
+
+// TestResults: what comes back from a call has one word, whatever it is.
+func TestResults(t *testing.T) {
+	finished := fmt.Errorf("commit: %w", &dtc.FinishedError{Outcome: dtc.RolledBack})
+	for _, c := range []struct {
+		op   op
+		vote dtc.Vote
+		err  error
+		want string
+	}{
+		{prepare, dtc.VoteCommit, nil, "vote_commit"},
+		{prepare, dtc.VoteAbort, nil, "vote_abort"},
+		{prepare, dtc.VoteReadOnly, nil, "read_only"},
+		{prepare, dtc.Vote(9), nil, "error"},
+		{prepare, dtc.VoteCommit, errors.New("and yet"), "error"},
+		{prepare, dtc.VoteAbort, dtc.Refuse(errors.New("no")), "error"},
+		{prepare, dtc.VoteAbort, dtc.NoAnswer(errors.New("lost")), "no_answer"},
+		{prepare, dtc.VoteAbort, fmt.Errorf("call: %w", context.DeadlineExceeded), "no_answer"},
+		{prepare, dtc.VoteAbort, dtc.ErrUnknownBranch, "error"}, // makes no sense there
+		{prepare, dtc.VoteAbort, finished, "error"},
+		{commit, dtc.VoteAbort, nil, "done"},
+		{rollback, dtc.VoteAbort, nil, "done"},
+		{commit, dtc.VoteAbort, finished, "finished_otherwise"},
+		{rollback, dtc.VoteAbort, fmt.Errorf("rollback: %w", dtc.ErrUnknownBranch), "unknown_branch"},
+		{commit, dtc.VoteAbort, &net.OpError{Op: "dial", Err: errors.New("refused")}, "no_answer"},
+		{rollback, dtc.VoteAbort, context.Canceled, "no_answer"},
+		{commit, dtc.VoteAbort, errors.New("constraint violated"), "error"},
+	} {
+		got := resultOf(c.op, c.vote, c.err)
+		if got.String() != c.want || !slices.Contains(possible[c.op], got) {
+			t.Errorf("%v %v %v: %v; want %s", c.op, c.vote, c.err, got, c.want)
+		}
+	}
+}
+
+// TestRecovery: what an earlier process left is counted, but not how long it took; and
+// of several participants the oldest counts.
+func TestRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newService("a"), newService("b")
+		disk := vfs.NewMem()
+		cfg := func() *dtc.Config {
+			return &dtc.Config{Participants: []dtc.Participant{a, b}, CompletionWait: -1, SweepInterval: time.Second}
+		}
+		s := start(t, disk, cfg())
+		a.away.Store(true)
+		b.away.Store(true)
+		for _, id := range []string{"a", "b"} { // that of a is older
+			if ok, err := s.Execute(t.Context(), dtc.TxID("of-"+id), branches(id)...); !ok {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		s.expect(map[string]float64{`dtc_in_doubt_oldest_seconds`: 120})
+		info, err := s.Transaction("of-a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.close()
+		orphan := info.XID
+		orphan.Seq += 7
+		if _, err := b.Prepare(t.Context(), dtc.Branch{Participant: "b", TxID: "lost", XID: orphan}); err != nil {
+			t.Fatal(err)
+		}
+		s = start(t, disk, cfg())
+		time.Sleep(time.Minute)
+		s.expect(map[string]float64{
+			`dtc_transactions_total{outcome="committed",reason=""}`:       2,
+			`dtc_transaction_duration_seconds_count{outcome="committed"}`: 0,
+			`dtc_orphan_prepared{participant="a"}`:                        0,
+			`dtc_orphan_prepared{participant="b"}`:                        1,
+			`dtc_transactions_active{state="committing"}`:                 2,
+			`dtc_transactions_active{state="rolling_back"}`:               1,
+			`dtc_in_doubt_oldest_seconds`:                                 180,
+		})
+		a.away.Store(false)
+		b.away.Store(false)
+		s.settle()
+		s.expect(map[string]float64{
+			`dtc_orphan_prepared{participant="b"}`:                             0,
+			`dtc_transactions_total{outcome="rolled_back",reason="recovered"}`: 1,
+			`dtc_transaction_duration_seconds_count{outcome="rolled_back"}`:    0,
+		})
+		s.close()
+	})
+}
+
+// TestNoCertificate: without TLS nothing expires.
+func TestNoCertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t, vfs.NewMem(), &dtc.Config{})
+		defer s.close()
+		s.m.Trace(nil).Recovered(5, 1, 1500*time.Millisecond)
+		s.m.Trace(nil).Decided(dtc.TraceTx{}, dtc.Committed, dtc.Reason{Code: dtc.ReasonCancelled})
+		s.expect(map[string]float64{
+			`dtc_recovery_duration_seconds`:                         1.5,
+			`dtc_transactions_total{outcome="committed",reason=""}`: 1,
+		})
+		for _, certs := range []func() time.Time{nil, func() time.Time { return time.Time{} }} {
+			s.m.Watch(s.Coordinator, nil, t.TempDir()+"/none", certs)
+			for _, name := range []string{"dtc_tls_cert_expiry_seconds", "dtc_log_bytes", "dtc_log_free_bytes"} {
+				if v := s.value(name); v != -1 {
+					t.Errorf("%s %v", name, v)
+				}
+			}
+		}
+	})
 }

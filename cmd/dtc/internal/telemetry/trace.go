@@ -52,14 +52,14 @@ func (m *Metrics) decided(tx dtc.TraceTx, o dtc.Outcome, code dtc.Code) {
 	var e *ending
 	switch o {
 	case dtc.Committed:
-		e, code = &m.committed, 0
+		e = &m.committed
 	case dtc.RolledBack:
 		e = &m.rolledBack
 	case dtc.OutcomeUnknown, dtc.Heuristic: // never told at a decision
 		return
 	}
 	if int(code) >= len(e.byReason) {
-		code = 0 // a code that this program does not know
+		code = 0 // a commit has none, and there may be codes that this program does not know
 	}
 	e.byReason[code].Inc()
 	if !tx.Started.IsZero() {
