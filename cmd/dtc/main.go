@@ -125,6 +125,7 @@ Exit codes: ` + strings.Join(codes, ", ") + ".",
 		demoChildCommand(),
 		logCommand(),
 		benchCommand(),
+		serveCommand(),
 		versionCommand(),
 	)
 	return root, started
