@@ -39,8 +39,15 @@ func serve(t *testing.T, config *tls.Config, rules Rules) string {
 	return "https://" + listener.Addr().String()
 }
 
-// ask calls with a connection of its own.
+// ask calls with a connection of its own, and returns the answer's text.
 func ask(t *testing.T, url string, config *tls.Config, token string) (string, error) {
+	t.Helper()
+	_, body, err := do(t, url, config, token)
+	return body, err
+}
+
+// do is ask with the status of the answer.
+func do(t *testing.T, url string, config *tls.Config, token string) (status int, text string, err error) {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
 	defer transport.CloseIdleConnections()
@@ -51,11 +58,11 @@ func ask(t *testing.T, url string, config *tls.Config, token string) (string, er
 	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return strings.TrimSpace(string(body)), err
+	return resp.StatusCode, strings.TrimSpace(string(body)), err
 }
 
 // TestMutualTLS goes through the net: certificates, tokens, and their renewal.

@@ -1,8 +1,11 @@
 package telemetry
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,4 +100,54 @@ func BenchmarkScrape(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkTransaction is a transaction of two participants that never block, over a
+// log in memory: with the hooks and without.
+func BenchmarkTransaction(b *testing.B) {
+	for _, counted := range []bool{false, true} {
+		b.Run(fmt.Sprint("counted=", counted), func(b *testing.B) {
+			m, o := New("v1.2.3"), &wal.Options{FS: vfs.NewMem(), SegmentSize: 1 << 20}
+			cfg := &dtc.Config{Logger: quiet, Participants: []dtc.Participant{instant("a"), instant("b")}}
+			if counted {
+				m.Log(o)
+				cfg.Trace = m.Trace(nil)
+			}
+			log, err := wal.Open("log", o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			c, err := dtc.OpenLog(log, cfg)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer c.Close()
+			work := branches("a", "b")
+			var n atomic.Int64
+			b.ReportAllocs()
+			b.SetParallelism(32)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if ok, err := c.Execute(context.Background(), dtc.TxID("t"+strconv.FormatInt(n.Add(1), 10)), work...); !ok {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// instant is a participant that takes no time.
+type instant string
+
+func (i instant) ID() string      { return string(i) }
+func (instant) NonBlocking() bool { return true }
+func (instant) Listing() bool     { return true }
+func (instant) Prepare(context.Context, dtc.Branch) (dtc.Vote, error) {
+	return dtc.VoteCommit, nil
+}
+func (instant) Commit(context.Context, dtc.Branch) error   { return nil }
+func (instant) Rollback(context.Context, dtc.Branch) error { return nil }
+func (instant) InDoubt(context.Context, dtc.LogID) ([]dtc.InDoubtBranch, error) {
+	return nil, nil
 }

@@ -161,10 +161,6 @@ func TestBeforeTheCoordinator(t *testing.T) {
 	if told != 1 {
 		t.Error("the function that was there before is not called")
 	}
-	s.m.Forced("nonsense")
-	if strings.Contains(s.text(), "nonsense") {
-		t.Error("a label comes from outside")
-	}
 }
 
 // TestParticipantsComeAndGo: what left the configuration stays while it has branches,
@@ -265,6 +261,7 @@ func TestTraceGoesOn(t *testing.T) {
 		Called:    func(dtc.TraceCall, dtc.Vote, error, time.Duration) { steps = append(steps, "called") },
 		Retrying:  func(dtc.TraceCall, time.Duration) { steps = append(steps, "retrying") },
 		Hazard:    func(dtc.TraceCall) { steps = append(steps, "hazard") },
+		Resolved:  func(dtc.TraceTx, string, dtc.Outcome) { steps = append(steps, "resolved") },
 		Recovered: func(int, int, time.Duration) { steps = append(steps, "recovered") },
 	}
 	tr := New("v1.2.3").Trace(next)
@@ -276,8 +273,9 @@ func TestTraceGoesOn(t *testing.T) {
 	tr.Called(dtc.TraceCall{Participant: "a", Verb: "prepare"}, dtc.Vote(77), nil, time.Second)
 	tr.Retrying(call, time.Second)
 	tr.Hazard(call)
+	tr.Resolved(dtc.TraceTx{}, "a", dtc.Committed)
 	tr.Recovered(1, 2, time.Second)
-	if got := strings.Join(steps, " "); got != "begun decided decided called called retrying hazard recovered" {
+	if got := strings.Join(steps, " "); got != "begun decided decided called called retrying hazard resolved recovered" {
 		t.Error(got)
 	}
 }

@@ -43,7 +43,7 @@ type Metrics struct {
 
 	// The children, so that nobody looks them up.
 	committed, rolledBack ending
-	forcedTo              map[string]prometheus.Counter
+	forcedTo              map[dtc.Outcome]prometheus.Counter
 
 	participants atomic.Pointer[map[string]*participant] // replaced, never changed
 	mu           sync.Mutex                              // held while it is replaced
@@ -96,9 +96,9 @@ func New(version string) *Metrics {
 	gauge("dtc_build_info", "1, with the version of dtc and of Go.", "version", "go_version").WithLabelValues(version, runtime.Version()).Set(1)
 
 	m.committed, m.rolledBack = m.ending(dtc.Committed, 0), m.ending(dtc.RolledBack, dtc.ReasonForced)
-	m.forcedTo = map[string]prometheus.Counter{}
+	m.forcedTo = map[dtc.Outcome]prometheus.Counter{}
 	for _, o := range []dtc.Outcome{dtc.Committed, dtc.RolledBack} {
-		m.forcedTo[o.String()] = m.forced.WithLabelValues(o.String())
+		m.forcedTo[o] = m.forced.WithLabelValues(o.String())
 	}
 	m.participants.Store(&map[string]*participant{})
 	m.registry.MustRegister(scrape{m}, collectors.NewGoCollector(),
@@ -117,14 +117,6 @@ func (m *Metrics) ending(o dtc.Outcome, last dtc.Code) (e ending) {
 		e.byReason = append(e.byReason, m.transactions.WithLabelValues(o.String(), reason))
 	}
 	return e
-}
-
-// Forced counts a branch that an operator declared to have ended as committed or
-// rolled_back.
-func (m *Metrics) Forced(outcome string) {
-	if c := m.forcedTo[outcome]; c != nil {
-		c.Inc()
-	}
 }
 
 // Log makes a log that is about to be opened tell of its syncs.

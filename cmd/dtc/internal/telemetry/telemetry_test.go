@@ -272,7 +272,6 @@ func TestMetrics(t *testing.T) {
 		if err := s.Resolve(t.Context(), "stuck", "b", dtc.RolledBack, "looked"); err != nil {
 			t.Fatal(err)
 		}
-		s.m.Forced(dtc.RolledBack.String())
 		s.settle()
 		s.expect(map[string]float64{
 			`dtc_forced_total{outcome="rolled_back"}`:     1,

@@ -14,7 +14,8 @@ func (m *Metrics) Trace(next *dtc.Trace) *dtc.Trace {
 	if next != nil {
 		t = *next
 	}
-	decided, called, retrying, hazard, recovered := t.Decided, t.Called, t.Retrying, t.Hazard, t.Recovered
+	decided, called, retrying, hazard := t.Decided, t.Called, t.Retrying, t.Hazard
+	resolved, recovered := t.Resolved, t.Recovered
 	t.Decided = func(tx dtc.TraceTx, o dtc.Outcome, reason dtc.Reason) {
 		m.decided(tx, o, reason.Code)
 		if decided != nil {
@@ -37,6 +38,12 @@ func (m *Metrics) Trace(next *dtc.Trace) *dtc.Trace {
 		m.hazards.Inc()
 		if hazard != nil {
 			hazard(call)
+		}
+	}
+	t.Resolved = func(tx dtc.TraceTx, participant string, o dtc.Outcome) {
+		m.forcedTo[o].Inc() // it is one of the two
+		if resolved != nil {
+			resolved(tx, participant, o)
 		}
 	}
 	t.Recovered = func(records, unfinished int, took time.Duration) {
