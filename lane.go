@@ -45,6 +45,8 @@ type lane struct {
 	unfinished order[*branchRun] // branches here. Guarded by c.mu
 	swept      bool              // see protocol.LowWaterView. Guarded by c.mu
 	sweeping   bool              // a goroutine sweeps it, for ever. Guarded by c.mu
+	orphans    int               // live transactions that a sweep found here. Guarded by c.mu
+	unclear    int               // branches that the last sweep left alone. Guarded by c.mu
 	resweep    chan struct{}     // it shall do so now
 
 	_ apart
