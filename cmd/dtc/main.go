@@ -124,6 +124,7 @@ Exit codes: ` + strings.Join(codes, ", ") + ".",
 		demoCommand(),
 		demoChildCommand(),
 		logCommand(),
+		conformanceCommand(),
 		benchCommand(),
 		versionCommand(),
 	)
