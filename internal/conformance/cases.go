@@ -107,6 +107,12 @@ func (c *check) holdsNothing(payload []byte, vote string) {
 	c.must(c.prepare(b, vote, "a prepare with that payload", whyAbortHolds))
 	c.prepare(b, vote, "the same prepare again", whySameVote)
 	c.same(before, "a prepare voted "+vote, whyAbortHolds)
+	if vote == voteAbort { // as if the goods had come in meanwhile
+		again := b
+		again.payload = c.s.Payload
+		c.refuses(again, "voted vote_abort, and asked again when it could be done")
+		c.same(before, "a prepare voted vote_abort, and asked again when it could be done", whyLatePrepare)
+	}
 	c.notListed(b, "voted "+vote, whyAbortHolds)
 	c.finish(verbRollback, b, "a rollback of what voted "+vote, whyRollbackFails)
 	c.same(before, "a rollback of what voted "+vote, whySecondEffect)

@@ -146,6 +146,41 @@ func (m *model) serve(r *http.Request) (int, string) {
 	if err != nil || err2 != nil || q.Branch != "stock" {
 		return bad, "{}"
 	}
+	if verb == verbPrepare {
+		switch m.bug {
+		case "understands traces only":
+			if t := r.Header.Get("Traceparent"); t != "" && len(t) != 55 {
+				return 400, ""
+			}
+		case "gives up when its caller does":
+			select {
+			case <-r.Context().Done():
+				m.mu.Lock()
+				defer m.mu.Unlock()
+				m.rows[x] = "rolled_back"
+				return 503, ""
+			case <-time.After(10 * time.Millisecond):
+			}
+		case "forgets the rollback beside a prepare":
+			m.mu.Lock()
+			state := m.rows[x]
+			m.mu.Unlock()
+			time.Sleep(10 * time.Millisecond)
+			if state == "" {
+				m.mu.Lock()
+				delete(m.rows, x)
+				m.mu.Unlock()
+			}
+		case "loses updates of others":
+			m.mu.Lock()
+			stock := m.stock
+			m.mu.Unlock()
+			time.Sleep(2 * time.Millisecond)
+			m.mu.Lock()
+			m.stock = stock
+			m.mu.Unlock()
+		}
+	}
 	if m.bug == "prepares without a lock" && verb == verbPrepare || m.bug == "commits without a lock" && verb == verbCommit {
 		return m.unlocked(verb, x)
 	}
@@ -238,6 +273,18 @@ func (m *model) prepare(x dtc.XID, payload string) (int, string) {
 	if state == "prepared" || state == "committed" {
 		return vote(voteCommit)
 	}
+	if payload == `"read-only"` {
+		if m.bug == "keeps what it only read" {
+			m.stock, m.reserved = m.stock-1, m.reserved+1
+		}
+		m.rows[x] = "read_only"
+	}
+	if m.rows[x] == "read_only" {
+		return vote(voteReadOnly)
+	}
+	if payload == `"abort"` && m.bug == "does not keep its refusal" {
+		return vote(voteAbort)
+	}
 	if payload == `"abort"` {
 		if m.bug == "keeps what it refused" {
 			m.stock, m.reserved = m.stock-1, m.reserved+1
@@ -293,7 +340,9 @@ func (m *model) rollback(x dtc.XID) (int, string) {
 	case state == "prepared", state == "rolled_back" && m.bug == "gives back again when it is told again":
 		m.stock, m.reserved = m.stock+1, m.reserved-1
 	}
-	m.rows[x] = "rolled_back"
+	if m.rows[x] != "read_only" {
+		m.rows[x] = "rolled_back"
+	}
 	m.finished++
 	return 200, "{}"
 }
