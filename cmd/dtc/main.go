@@ -126,6 +126,7 @@ Exit codes: ` + strings.Join(codes, ", ") + ".",
 		logCommand(),
 		conformanceCommand(),
 		benchCommand(),
+		serveCommand(),
 		versionCommand(),
 	)
 	return root, started
