@@ -176,6 +176,9 @@ func newSuite(o Options) (*suite, error) {
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return nil, errors.New("the base URL has no query, fragment or user")
 	}
+	if u.Path == "" {
+		u.Path = "/" // else what is joined to it would have none
+	}
 	if o.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.Proxy, t.MaxIdleConnsPerHost = nil, 64

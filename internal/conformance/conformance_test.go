@@ -225,6 +225,21 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// TestBase: calls go to the base URL's path and one word more, however the base ends.
+func TestBase(t *testing.T) {
+	for base, prefix := range map[string]string{"": "/", "/": "/", "/a": "/a/", "/a/b/": "/a/b/"} {
+		asked := map[string]bool{}
+		s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked[r.URL.EscapedPath()] = true }))
+		if _, err := Run(t.Context(), Options{URL: s.URL + base, Only: []string{"reachable"}}); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if !asked[prefix+verbRollback] || !asked[prefix+verbInDoubt] || len(asked) != 2 {
+			t.Errorf("%q: asked for %v", base, asked)
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{
 		{URL: "localhost:80"},
