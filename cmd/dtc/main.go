@@ -127,6 +127,7 @@ Exit codes: ` + strings.Join(codes, ", ") + ".",
 		conformanceCommand(),
 		benchCommand(),
 		serveCommand(),
+		configCommand(),
 		versionCommand(),
 	)
 	return root, started
