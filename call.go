@@ -41,9 +41,10 @@ func (t *txn) call(br *branchRun, verb protocol.Verb) {
 	t.mu.Unlock()
 	var cancel context.CancelFunc
 	if !r.inline {
-		limit := l.timing.FinishAttempt
+		timing := l.timing.Load()
+		limit := timing.FinishAttempt
 		if verb == protocol.Prepare {
-			limit = l.timing.PrepareAttempt
+			limit = timing.PrepareAttempt
 		}
 		ctx, cancel = context.WithTimeout(ctx, limit)
 	}
@@ -54,7 +55,13 @@ func (t *txn) call(br *branchRun, verb protocol.Verb) {
 	if trace.Called != nil {
 		began = time.Now()
 	}
-	vote, err := invoke(ctx, r, verb, &b)
+	var vote Vote
+	var err error
+	if r.gone && verb == protocol.Prepare {
+		err = Refuse(fmt.Errorf("participant %s left the configuration", l.id))
+	} else {
+		vote, err = invoke(ctx, r, verb, &b)
+	}
 	if f := trace.Called; f != nil {
 		f(TraceCall{t.id, t.xid, l.id, verb.String(), b.Attempt}, vote, err, time.Since(began))
 	}
@@ -68,6 +75,7 @@ func (t *txn) call(br *branchRun, verb protocol.Verb) {
 		cancel()
 	}
 	switch {
+	case r.gone: // its health is nobody's business
 	case !answered && verb == protocol.Prepare && t.abandoned():
 		// We hung up, not the participant: it says nothing about its health.
 	case silent:

@@ -47,6 +47,12 @@ type Config struct {
 	OutcomeLimit     int
 	OutcomeRetention time.Duration
 
+	// KeepEnded is how many finished transactions are kept as they were, for
+	// [Coordinator.Transaction] and [Coordinator.Transactions]; of others the outcome
+	// and the code of a rollback are remembered. Zero means none. One needs about a
+	// kilobyte. Transactions whose participants never block are not kept.
+	KeepEnded int
+
 	// Logger receives what a person may want to know: rollbacks and recovery at
 	// info, participants that do not answer and branches that cannot be finished
 	// at warn, what somebody must look at with error. Nil means slog.Default. Its
@@ -161,8 +167,8 @@ func (c *Config) withDefaults() (Config, error) {
 	if f.TxLifetime < 0 || f.TxLifetime > maxLifetime {
 		return f, fmt.Errorf("%w: TxLifetime is %v; it must be at most %v", ErrBadRequest, f.TxLifetime, maxLifetime)
 	}
-	if f.SweepInterval < 0 || f.MaxTransactions < 0 || f.OutcomeLimit < 0 || f.OutcomeRetention < 0 {
-		return f, fmt.Errorf("%w: SweepInterval, MaxTransactions, OutcomeLimit and OutcomeRetention must not be negative", ErrBadRequest)
+	if f.SweepInterval < 0 || f.MaxTransactions < 0 || f.OutcomeLimit < 0 || f.OutcomeRetention < 0 || f.KeepEnded < 0 {
+		return f, fmt.Errorf("%w: SweepInterval, MaxTransactions, OutcomeLimit, OutcomeRetention and KeepEnded must not be negative", ErrBadRequest)
 	}
 	f.Timing = f.Timing.or(defaultTiming)
 	set(&f.CompletionWait, time.Second)

@@ -53,12 +53,14 @@ type Coordinator struct {
 	reserved *sync.Cond
 	awaiting bool // a block is being reserved
 	past     *outcomes
+	recent   recent
 
 	// logged are the transactions of earlier incarnations for which the log has
 	// ever held a prepare record. Written by replay only.
 	logged refs.Set
 
 	resolving sync.Mutex // one operator at a time
+	asking    sync.Mutex // one question at a time that needs all outcomes
 
 	hold   atomic.Pointer[holding] // written under c.mu
 	holds  sync.Mutex              // held while a hold or a release is forced
@@ -141,7 +143,7 @@ func newCoordinator(cfg *Config) (*Coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Coordinator{cfg: full, closed: make(chan struct{}), live: newLiveTable(), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention)}
+	c := &Coordinator{cfg: full, closed: make(chan struct{}), live: newLiveTable(), past: newOutcomes(full.OutcomeLimit, full.OutcomeRetention), recent: recent{limit: full.KeepEnded}}
 	c.hold.Store(new(holding))
 	c.growing = &lane{c: c}
 	c.reserved = sync.NewCond(&c.mu)
@@ -208,7 +210,37 @@ func register(p Participant) (*registration, error) {
 
 // Register adds a participant, or replaces the one of the same id for all later
 // calls. Branches that were found in the log and wait for it are called at once.
-func (c *Coordinator) Register(p Participant) error {
+func (c *Coordinator) Register(p Participant) error { return c.register(p, nil) }
+
+// RegisterWith is [Coordinator.Register] with the timing of this participant, in
+// place of that of [Config.ParticipantTiming]; zero fields take the values of
+// [Config.Timing].
+func (c *Coordinator) RegisterWith(p Participant, timing Timing) error {
+	if err := timing.check("timing"); err != nil {
+		return err
+	}
+	timing = timing.or(c.cfg.Timing)
+	return c.register(p, &timing)
+}
+
+// Unregister takes a participant out: no new branch may name it. What is not
+// finished there is called no more, waits until a participant of that id is
+// registered again, and is shown meanwhile. Calls that are out go on. The error is
+// [ErrBadRequest] if it is not registered.
+func (c *Coordinator) Unregister(id string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, ok := c.lanes.Load(id)
+	if !ok || !l.(*lane).registered() {
+		return fmt.Errorf("%w: participant %s is not registered", ErrBadRequest, id)
+	}
+	gone := *l.(*lane).p.Load()
+	gone.gone = true
+	l.(*lane).p.Store(&gone)
+	return nil
+}
+
+func (c *Coordinator) register(p Participant, timing *Timing) error {
 	r, err := register(p)
 	if err != nil {
 		return err
@@ -220,9 +252,16 @@ func (c *Coordinator) Register(p Participant) error {
 	}
 	l := c.lane(p.ID())
 	l.p.Store(r)
+	if timing != nil {
+		l.timing.Store(timing)
+	}
 	l.swept = false // the new one may hold what the old one never listed
 	l.setLowWater()
 	c.startSweep(l)
+	select {
+	case l.resweep <- struct{}{}: // if it was swept before: now
+	default:
+	}
 	c.mu.Unlock()
 	l.mu.Lock()
 	l.start()
@@ -235,7 +274,9 @@ func (c *Coordinator) lane(id string) *lane {
 	if l, ok := c.lanes.Load(id); ok {
 		return l.(*lane)
 	}
-	l := &lane{c: c, id: id, timing: c.cfg.ParticipantTiming[id].or(c.cfg.Timing)}
+	l := &lane{c: c, id: id, resweep: make(chan struct{}, 1)}
+	timing := c.cfg.ParticipantTiming[id].or(c.cfg.Timing)
+	l.timing.Store(&timing)
 	actual, _ := c.lanes.LoadOrStore(id, l)
 	return actual.(*lane)
 }
@@ -327,13 +368,17 @@ func (c *Coordinator) Close() error {
 // shutDown rolls back a transaction that is still growing, and lets an owner that
 // only waits for phase two go home.
 func (t *txn) shutDown() {
+	if t.claim(nil, ErrClosed) {
+		t.c.wg.Go(func() { t.giveUp(ReasonShuttingDown) })
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.m.State() == protocol.Active {
 		t.step(protocol.Cancelled{Code: ReasonShuttingDown})
 	}
-	if t.giveUp != nil {
-		t.giveUp() // the function given to Run need not go on
+	if t.growth != nil && t.growth.giveUp != nil {
+		t.growth.giveUp() // the function given to Run need not go on
 	}
 	t.pump(false)
 }
@@ -373,7 +418,7 @@ func (c *Coordinator) count(o Outcome) {
 func (c *Coordinator) participantIDs() []string {
 	ids := map[string]bool{}
 	c.eachLane(func(l *lane) {
-		if l.p.Load() != nil {
+		if l.registered() {
 			ids[l.id] = true
 		}
 	})

@@ -2,6 +2,7 @@ package dtc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,26 +37,7 @@ func (c *Coordinator) Execute(ctx context.Context, id TxID, branches ...Branch) 
 // ExecuteWith is [Coordinator.Execute] with options; nil options are the
 // coordinator's.
 func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions, branches ...Branch) (bool, error) {
-	if err := checkTxID(id); err != nil {
-		return false, err
-	}
-	if err := checkBranches(branches); err != nil {
-		return false, err
-	}
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	fp := fingerprint(branches)
-	var few [8]*lane // on the stack
-	lanes, err := c.lanesOf(branches, few[:0])
-	if err != nil {
-		// What became of the id is told even if its participants are gone.
-		if known, old, past := c.known(id, fp); known {
-			return tellKnown(ctx, id, old, past)
-		}
-		return false, err
-	}
-	t, join, past, err := c.begin(id, fp, lanes)
+	t, join, past, err := c.start(ctx, id, opts, branches)
 	switch {
 	case err != nil:
 		return false, err
@@ -64,13 +46,6 @@ func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions,
 	case join:
 		return t.await(ctx)
 	}
-	for i := range branches {
-		t.branches[i].payload = branches[i].Payload
-	}
-	if f := c.cfg.Trace.Begun; f != nil {
-		f(t.trace())
-	}
-	t.prepareBy = t.started.Add(t.prepareTimeout(opts))
 	committed, private, err := t.own(ctx, opts, protocol.Begun{})
 	if private {
 		t.free()
@@ -78,12 +53,77 @@ func (c *Coordinator) ExecuteWith(ctx context.Context, id TxID, opts *TxOptions,
 	return committed, err
 }
 
-// tellKnown returns the outcome of a transaction that is running or remembered.
-func tellKnown(ctx context.Context, id TxID, t *txn, past *remembered) (bool, error) {
-	if t != nil {
-		return t.await(ctx)
+// Transact is [Coordinator.ExecuteWith] for those who want to know more: it
+// describes the transaction when Execute would have returned. The error is nil
+// whenever an outcome is known, also if that is [RolledBack] or [Heuristic]; other
+// errors are those of Execute.
+func (c *Coordinator) Transact(ctx context.Context, id TxID, opts *TxOptions, branches ...Branch) (TxInfo, error) {
+	t, join, past, err := c.start(ctx, id, opts, branches)
+	switch {
+	case err != nil:
+		return TxInfo{}, err
+	case past != nil:
+		return c.recall(id, past), nil
+	case join:
+		_, err = t.await(ctx)
+		return c.told(t, err)
 	}
-	return past.result(id)
+	_, private, err := t.own(ctx, opts, protocol.Begun{})
+	info, err := c.told(t, err)
+	if private {
+		t.free()
+	}
+	return info, err
+}
+
+// told describes a transaction whose outcome was told with an error or without.
+func (c *Coordinator) told(t *txn, err error) (TxInfo, error) {
+	if err != nil && !knownOutcome(err) {
+		return TxInfo{}, err
+	}
+	return c.describe(t), nil
+}
+
+// knownOutcome reports whether an error of Execute tells an outcome.
+func knownOutcome(err error) bool {
+	var heuristic *HeuristicError
+	return errors.Is(err, ErrRolledBack) || errors.As(err, &heuristic)
+}
+
+// start checks a request and registers its transaction, which the caller must then
+// own. Otherwise it returns one to join, or what is remembered of an earlier one.
+func (c *Coordinator) start(ctx context.Context, id TxID, opts *TxOptions, branches []Branch) (t *txn, join bool, past *remembered, err error) {
+	if err := checkTxID(id); err != nil {
+		return nil, false, nil, err
+	}
+	if err := checkBranches(branches); err != nil {
+		return nil, false, nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, false, nil, err
+	}
+	fp := fingerprint(branches)
+	var few [8]*lane // on the stack
+	lanes, err := c.lanesOf(branches, few[:0])
+	if err != nil {
+		// What became of the id is told even if its participants are gone.
+		if known, old, past := c.known(id, fp); known {
+			return old, old != nil, past, nil
+		}
+		return nil, false, nil, err
+	}
+	t, join, past, err = c.begin(id, fp, lanes, nil)
+	if err != nil || join || past != nil {
+		return t, join, past, err
+	}
+	for i := range branches {
+		t.branches[i].payload = branches[i].Payload
+	}
+	if f := c.cfg.Trace.Begun; f != nil {
+		f(t.trace())
+	}
+	t.prepareBy = t.started.Add(t.prepareTimeout(opts))
+	return t, false, nil, nil
 }
 
 // prepareTimeout returns how long phase one may last: what the transaction says,
@@ -95,9 +135,9 @@ func (t *txn) prepareTimeout(opts *TxOptions) time.Duration {
 	if len(t.branches) == 0 {
 		return t.c.cfg.Timing.PrepareTimeout
 	}
-	longest := t.branches[0].lane.timing.PrepareTimeout
+	longest := t.branches[0].lane.timing.Load().PrepareTimeout
 	for i := range t.branches {
-		longest = max(longest, t.branches[i].lane.timing.PrepareTimeout)
+		longest = max(longest, t.branches[i].lane.timing.Load().PrepareTimeout)
 	}
 	return longest
 }

@@ -65,7 +65,7 @@ func TestCopiedLogPresumesNothing(t *testing.T) {
 				t.Errorf("resolve: %v", err)
 			}
 			n := 0
-			for info := range c.Transactions(dtc.Filter{State: "held"}) {
+			for info := range c.Transactions(dtc.Filter{Held: true}) {
 				n++
 				if info.TxID != "t" || info.Outcome != dtc.OutcomeUnknown {
 					t.Errorf("%+v", info)

@@ -45,16 +45,21 @@ func (c *Coordinator) RememberedSince() time.Time {
 	return c.past.since(c.now())
 }
 
-// TxInfo describes a transaction that is not finished everywhere.
+// TxInfo describes a transaction. State is heuristic from the moment at which a
+// branch is known to be finished against the decision; otherwise it is committed or
+// rolled_back when every branch is finished. Of one that ended and is only remembered
+// there are the ids, the outcome, the code of a rollback, and when it ended.
 type TxInfo struct {
 	TxID     TxID // empty for a branch that the sweep found and no log knows
 	XID      XID
-	State    string  // active, preparing, committing, rolling_back or held (see Hold)
+	State    string  // active, preparing, committing, rolling_back, committed, rolled_back or heuristic
+	Held     bool    // a recovery hold covers it; see Hold
 	Outcome  Outcome // OutcomeUnknown until it may be told
 	Reason   Reason  // of a rollback
 	Started  time.Time
-	Decided  time.Time // zero until the outcome may be told
-	Branches []BranchInfo
+	Decided  time.Time    // zero until the outcome may be told
+	Ended    time.Time    // when every branch was finished; zero until then
+	Branches []BranchInfo // in the order of the request; none if only the outcome is remembered
 }
 
 // BranchInfo describes a branch of a [TxInfo].
@@ -72,52 +77,160 @@ type BranchInfo struct {
 // Filter selects transactions; the zero value selects all.
 type Filter struct {
 	Participant string // those with an unfinished branch there
-	State       string
+	State       string // one of those of [TxInfo]
+	Held        bool   // those that a recovery hold covers
+	// Before, if not zero, leaves out this transaction and all later ones: the
+	// last one of a page, to go on with the next.
+	Before XID
 }
 
 // Transactions returns the transactions that are not finished everywhere, newest
-// first, as they are when each is reached.
+// first, as they are when each is reached. If the filter's State is committed,
+// rolled_back or heuristic, finished ones that are kept ([Config.KeepEnded]) are
+// among them; then Participant means all that had a branch there.
 func (c *Coordinator) Transactions(f Filter) iter.Seq[TxInfo] {
 	return func(yield func(TxInfo) bool) {
-		c.mu.Lock()
-		live := slices.AppendSeq(make([]*txn, 0, c.live.len()), c.live.all())
-		c.mu.Unlock()
-		slices.Reverse(live)
-		for _, t := range live {
-			if info, ok := t.info(f); ok && !yield(info) {
-				return
+		for _, t := range slices.Backward(c.candidates(f)) {
+			if info, ok := t.info(f); ok {
+				if info.Ended = c.endOf(t); !yield(info) {
+					return
+				}
 			}
 		}
 	}
 }
 
+// candidates returns the transactions that a filter may select, oldest first.
+func (c *Coordinator) candidates(f Filter) []*txn {
+	c.mu.Lock()
+	all := slices.AppendSeq(make([]*txn, 0, c.live.len()), c.live.all())
+	if f.ended() {
+		all = append(all, c.recent.ring...)
+	}
+	c.mu.Unlock()
+	if f.ended() {
+		slices.SortStableFunc(all, func(a, b *txn) int { return a.xid.Compare(b.xid) })
+	}
+	if !f.Before.IsZero() {
+		n, _ := slices.BinarySearchFunc(all, f.Before, func(t *txn, x XID) int { return t.xid.Compare(x) })
+		all = all[:n]
+	}
+	return all
+}
+
+// ended reports whether transactions that are over are wanted as well.
+func (f *Filter) ended() bool {
+	return f.State == Committed.String() || f.State == RolledBack.String() || f.State == Heuristic.String()
+}
+
+// info describes a transaction if the filter selects it.
 func (t *txn) info(f Filter) (TxInfo, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	info := TxInfo{
-		TxID: t.id, XID: t.xid, State: wireState(&t.m), Outcome: t.m.Outcome(),
-		Reason: t.reason, Started: t.started, Decided: t.decidedAt,
-	}
-	if t.held {
-		info.State = "held"
-	}
-	if t.ended || f.State != "" && f.State != info.State {
-		return info, false
-	}
 	wanted := f.Participant == ""
 	for i, br := range t.branches {
-		wanted = wanted || br.lane.id == f.Participant && !t.m.Done(i)
+		wanted = wanted || br.lane.id == f.Participant && (f.ended() || !t.m.Done(i))
+	}
+	if !wanted || t.refused != nil || t.ended && !f.ended() || f.Held && !t.held || f.State != "" && f.State != t.word() {
+		return TxInfo{}, false
+	}
+	return t.describe(), true
+}
+
+// describe describes a transaction as it is.
+func (c *Coordinator) describe(t *txn) TxInfo {
+	t.mu.Lock()
+	info := t.describe()
+	t.mu.Unlock()
+	info.Ended = c.endOf(t)
+	return info
+}
+
+// describe leaves out when it ended. The caller holds t.mu.
+func (t *txn) describe() TxInfo {
+	info := TxInfo{
+		TxID: t.id, XID: t.xid, State: t.word(), Held: t.held, Outcome: t.m.Outcome(),
+		Reason: t.reason, Started: t.started, Decided: t.decidedAt,
+	}
+	for i, br := range t.branches {
 		b := BranchInfo{
 			Participant: br.lane.id, State: t.m.Branch(i).String(), Attempts: br.prepares,
-			LastError: br.lastError, NextAttempt: br.nextAttempt, Registered: br.lane.p.Load() != nil,
+			LastError: br.lastError, NextAttempt: br.nextAttempt, Registered: br.lane.registered(),
 		}
-		if t.verb() != protocol.Prepare {
+		if br.finishes > 0 || t.verb() != protocol.Prepare {
 			b.Attempts = br.finishes
 		}
 		b.Vote, b.Voted = t.m.Vote(i)
 		info.Branches = append(info.Branches, b)
 	}
-	return info, wanted
+	return info
+}
+
+// word returns the state of the transaction that people see. The caller holds t.mu.
+func (t *txn) word() string {
+	if o := t.m.Outcome(); o == Heuristic || t.ended && o != OutcomeUnknown {
+		return o.String()
+	}
+	return wireState(&t.m)
+}
+
+// Transaction describes one transaction: one that is running, or one that has ended
+// and is remembered. The id may be the text of an XID for one that is not finished.
+// The error is [ErrUnknownTx] or [ErrBadRequest].
+func (c *Coordinator) Transaction(id TxID) (TxInfo, error) {
+	if err := checkTxID(id); err != nil {
+		return TxInfo{}, err
+	}
+	t, past := c.lookUp(id)
+	if t == nil && past == nil {
+		c.mu.Lock()
+		t = c.find(id)
+		c.mu.Unlock()
+	}
+	switch {
+	case t != nil:
+		return c.describe(t), nil
+	case past != nil:
+		return c.recall(id, past), nil
+	}
+	return TxInfo{}, fmt.Errorf("%w: %s is neither running nor remembered", ErrUnknownTx, id)
+}
+
+// recall describes a transaction that has ended.
+func (c *Coordinator) recall(id TxID, past *remembered) TxInfo {
+	c.mu.Lock()
+	t := c.recent.find(id, past.ref)
+	x := XID{Log: c.log.ID(), Seq: past.ref.Seq}
+	for i := range c.history {
+		if c.history[i].Incarnation.Number == past.ref.Incarnation {
+			x.Incarnation = c.history[i].Incarnation
+		}
+	}
+	c.mu.Unlock()
+	if t != nil {
+		return c.describe(t)
+	}
+	info := TxInfo{TxID: id, XID: x, State: past.outcome.String(), Outcome: past.outcome, Ended: time.Unix(0, past.at)}
+	if past.outcome == RolledBack {
+		info.Reason = Reason{Code: past.code, Message: endedEarlier}
+	}
+	return info
+}
+
+// endedEarlier stands where the sentence of a reason is no longer known.
+const endedEarlier = "it ended earlier"
+
+// endOf returns when a transaction ended; the zero time means that it has not.
+func (c *Coordinator) endOf(t *txn) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := t.at; at != 0 {
+		return time.Time{} // it stands in the live table
+	}
+	if past := c.past.look(&t.key, t.hash, c.now()); past != nil && past.ref == t.ref() {
+		return time.Unix(0, past.at)
+	}
+	return time.Time{}
 }
 
 // wireState returns the word that people see: the machine's finer states belong
@@ -219,7 +332,7 @@ func (c *Coordinator) find(id TxID) *txn {
 	if err != nil {
 		return nil
 	}
-	for t := range c.live.all() {
+	for t := range c.live.at(refOf(x)) {
 		if t.xid == x {
 			return t
 		}

@@ -26,7 +26,7 @@ import (
 type lane struct {
 	c      *Coordinator
 	id     string
-	timing Timing
+	timing atomic.Pointer[Timing]
 
 	// p is nil until a participant of that id is registered: branches found in
 	// the log wait for it.
@@ -45,6 +45,7 @@ type lane struct {
 	unfinished order[*branchRun] // branches here. Guarded by c.mu
 	swept      bool              // see protocol.LowWaterView. Guarded by c.mu
 	sweeping   bool              // a goroutine sweeps it, for ever. Guarded by c.mu
+	resweep    chan struct{}     // it shall do so now
 
 	_ apart
 
@@ -63,6 +64,7 @@ type lane struct {
 	probeAt   time.Time
 	downSince time.Time
 	lastError string
+	heard     bool        // it has answered since it was registered first
 	troubled  atomic.Bool // failures > 0, to be read without l.mu
 }
 
@@ -75,18 +77,27 @@ type registration struct {
 	Participant
 	lister Lister // nil if it has not got the ability
 	inline bool   // it never blocks
+	gone   bool   // it was taken out: nothing is begun, and no phase two called
+}
+
+// registered reports whether branches may begin at the participant.
+func (l *lane) registered() bool {
+	r := l.p.Load()
+	return r != nil && !r.gone
 }
 
 // mayList reports whether the participant has the ability at all. While it does
 // not use it yet, it may hold branches of earlier incarnations that no log knows.
 func (r *registration) mayList() bool { return r != nil && r.lister != nil }
 
-func (r *registration) listing() bool { return r != nil && r.lister != nil && r.lister.Listing() }
+func (r *registration) listing() bool {
+	return r != nil && !r.gone && r.lister != nil && r.lister.Listing()
+}
 
 // inline reports whether the participant's calls never wait.
 func (l *lane) inline() bool {
 	r := l.p.Load()
-	return r != nil && r.inline
+	return r != nil && r.inline && !r.gone
 }
 
 type job struct {
@@ -121,7 +132,7 @@ func (l *lane) start() {
 	if l.p.Load() == nil {
 		return
 	}
-	for l.running < l.timing.Concurrency {
+	for l.running < l.timing.Load().Concurrency {
 		j, ok := l.next()
 		if !ok {
 			return
@@ -163,8 +174,8 @@ func (l *lane) next() (job, bool) {
 	if l.stopped {
 		return job{}, false
 	}
-	most := max(1, l.timing.Concurrency*3/4)
-	if l.finishQ.len() > 0 && l.finishing < most {
+	most := max(1, l.timing.Load().Concurrency*3/4)
+	if l.finishQ.len() > 0 && l.finishing < most && l.registered() {
 		probe := l.down()
 		if !probe || !l.probing && !l.c.now().Before(l.probeAt) {
 			l.probing = l.probing || probe
@@ -218,7 +229,7 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 		l.lastError = err.Error()
 		if l.down() && (verb != protocol.Prepare || l.failures == 2) {
 			// Prepares keep trying on their own; they do not put off the probe.
-			l.probeAt = l.c.now().Add(backoff(l.failures, l.timing.Backoff, l.timing.FinishBackoffCap, jitter))
+			l.probeAt = l.c.now().Add(backoff(l.failures, l.timing.Load().Backoff, l.timing.Load().FinishBackoffCap, jitter))
 			if l.finishQ.len() > 0 || len(l.waiting) > 0 {
 				l.schedule(l.probeAt)
 			}
@@ -227,7 +238,7 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 		return
 	}
 	wasDown := l.down()
-	l.failures = 0
+	l.failures, l.heard = 0, true
 	l.troubled.Store(false)
 	if !wasDown {
 		l.mu.Unlock()
@@ -252,16 +263,17 @@ func wake(due waitHeap) {
 // the participant answers earlier. While it is down its commits and rollbacks
 // wait for the next probe.
 func (l *lane) retry(br *branchRun, verb protocol.Verb, failures int) time.Time {
-	limit := l.timing.FinishBackoffCap
+	timing := l.timing.Load()
+	limit := timing.FinishBackoffCap
 	if verb == protocol.Prepare {
-		limit = l.timing.PrepareBackoffCap
+		limit = timing.PrepareBackoffCap
 	}
 	now := l.c.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	due := l.probeAt
 	if verb == protocol.Prepare || !l.down() || due.Before(now) {
-		due = now.Add(backoff(failures, l.timing.Backoff, limit, jitter))
+		due = now.Add(backoff(failures, timing.Backoff, limit, jitter))
 	}
 	if !l.stopped {
 		heap.Push(&l.waiting, waiter{due, br})

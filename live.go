@@ -15,8 +15,9 @@ import (
 // begin looks an id up and registers a new transaction, in one atomic step: an
 // id never runs twice at the same time. It returns either the new transaction,
 // or one to join, or what is remembered of an earlier one.
-func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join bool, past *remembered, err error) {
+func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, g *growth) (t *txn, join bool, past *remembered, err error) {
 	t = c.newTxn(id, fp, lanes)
+	t.growth = g // before anybody can find it
 	unused := t
 	defer func() {
 		if t != unused {
@@ -49,7 +50,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane) (t *txn, join b
 	t.xid = XID{Log: c.log.ID(), Incarnation: c.self, Seq: c.next}
 	c.next++
 	switch {
-	case lanes == nil:
+	case g != nil:
 		t.seed = &branchRun{tx: t, lane: c.growing}
 		c.linkBranch(t.seed)
 	case !t.waits:
@@ -216,6 +217,9 @@ func (c *Coordinator) forget(t *txn) {
 	}
 	c.grown(t)
 	c.raise()
+	if t.refused == nil {
+		c.recent.add(t)
+	}
 	if last && t.refused == nil {
 		c.past.put(&t.key, t.hash, &remembered{
 			outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
@@ -321,7 +325,7 @@ func (l *lane) lowWater() XID {
 func (c *Coordinator) lanesOf(branches []Branch, lanes []*lane) ([]*lane, error) {
 	for i := range branches {
 		l, ok := c.lanes.Load(branches[i].Participant)
-		if !ok || l.(*lane).p.Load() == nil {
+		if !ok || !l.(*lane).registered() {
 			if err := checkParticipantID(branches[i].Participant); err != nil {
 				return nil, err
 			}
@@ -342,7 +346,7 @@ func (c *Coordinator) lanesOf(branches []Branch, lanes []*lane) ([]*lane, error)
 // told, and whether nobody else can know the transaction any more.
 func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (committed, private bool, err error) {
 	defer t.c.owners.Done()
-	if t.seed != nil {
+	if t.growth != nil {
 		t.c.mu.Lock()
 		t.c.grown(t)
 		t.c.mu.Unlock()

@@ -105,6 +105,21 @@ func (o *order[T]) settle(i int) {
 	}
 }
 
+// at returns the items of one place in the log. Nothing may be added or removed
+// meanwhile.
+func (o *order[T]) at(ref txlog.Ref) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		var hole T
+		used := o.slots[o.head:]
+		i, _ := slices.BinarySearchFunc(used, ref, func(s slot[T], ref txlog.Ref) int { return s.ref.Compare(ref) })
+		for ; i < len(used) && used[i].ref == ref; i++ {
+			if used[i].item != hole && !yield(used[i].item) {
+				return
+			}
+		}
+	}
+}
+
 // all returns the items, oldest first. Nothing may be added or removed meanwhile.
 func (o *order[T]) all() iter.Seq[T] {
 	return func(yield func(T) bool) {

@@ -21,7 +21,7 @@ func (r *remembered) result(id TxID) (bool, error) {
 	case Committed:
 		return true, nil
 	case RolledBack:
-		return false, &RollbackError{TxID: id, Reason: Reason{Code: r.code, Message: "it ended earlier"}}
+		return false, &RollbackError{TxID: id, Reason: Reason{Code: r.code, Message: endedEarlier}}
 	case Heuristic:
 		return false, &HeuristicError{TxID: id}
 	case OutcomeUnknown:
@@ -107,6 +107,18 @@ func (o *outcomes) decisions(want map[txlog.Ref]Outcome) {
 			want[e.ref] = e.outcome
 		}
 	}
+}
+
+// within looks for a place in the log among the entries of one page, and reports
+// whether there are later pages.
+func (o *outcomes) within(from int, ref txlog.Ref) (outcome Outcome, more bool) {
+	to := min(from+len(outcomePage{}), o.n)
+	for i := from; i < to; i++ {
+		if e := o.at(i); e.ref == ref {
+			outcome = e.outcome
+		}
+	}
+	return outcome, to < o.n
 }
 
 // since returns from when on every outcome is remembered; the zero time means

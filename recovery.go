@@ -157,7 +157,7 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 	c.eachLane(func(l *lane) {
 		l.setLowWater()
 		c.startSweep(l)
-		if l.p.Load() == nil {
+		if !l.registered() {
 			c.cfg.Logger.Warn("transactions wait for a participant that is not registered",
 				"participant", l.id, "transactions", l.unfinished.len())
 		}

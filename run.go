@@ -3,6 +3,7 @@ package dtc
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
 )
@@ -27,40 +28,47 @@ func (tx *Tx) XID() XID { return tx.t.xid }
 // It fails with [ErrBadRequest] if the participant is not registered, and with
 // [ErrRolledBack] if the transaction has ended meanwhile.
 func (tx *Tx) Enlist(participant string, payload []byte) error {
-	t, c := tx.t, tx.t.c
-	if len(payload) > MaxPayload {
-		return checkBranches([]Branch{{Participant: participant, Payload: payload}})
+	_, err := tx.t.add(Branch{Participant: participant, Payload: payload})
+	return err
+}
+
+// add enlists a branch in a transaction that grows. It returns the branch of that
+// participant that was there before, if there was one.
+func (t *txn) add(b Branch) (before *branchRun, err error) {
+	if err := checkBranches([]Branch{b}); err != nil {
+		return nil, err
 	}
-	lanes, err := c.lanesOf([]Branch{{Participant: participant}}, nil)
+	c := t.c
+	lanes, err := c.lanesOf([]Branch{b}, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.m.State() != protocol.Active {
-		return fmt.Errorf("%w: %s cannot grow any more", ErrRolledBack, t.id)
+	if t.m.State() != protocol.Active || t.growth.claimed {
+		return nil, fmt.Errorf("%w: %s cannot grow any more", ErrRolledBack, t.id)
 	}
 	for _, br := range t.branches {
 		if br.lane == lanes[0] {
-			return nil
+			return br, nil
 		}
 	}
 	if len(t.branches) == protocol.MaxBranches {
-		return fmt.Errorf("%w: at most %d branches are allowed", ErrBadRequest, protocol.MaxBranches)
+		return nil, fmt.Errorf("%w: at most %d branches are allowed", ErrBadRequest, protocol.MaxBranches)
 	}
-	br := &branchRun{payload: payload}
+	br := &branchRun{payload: b.Payload}
 	c.mu.Lock()
 	err = lanes[0].room()
 	c.mu.Unlock()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t.enlist(br, lanes[0], len(t.branches), true) // asks the participant: not under c.mu
 	c.mu.Lock()
 	c.linkBranch(br)
 	t.branches = append(t.branches, br)
 	c.mu.Unlock()
-	return nil
+	return nil, nil
 }
 
 // Run runs fn and then commits what it enlisted. Nil means committed. If fn
@@ -78,12 +86,9 @@ func (c *Coordinator) Run(ctx context.Context, id TxID, fn func(context.Context,
 
 // RunWith is [Coordinator.Run] with options; nil options are the coordinator's.
 func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn func(context.Context, *Tx) error) error {
-	life := c.cfg.TxLifetime
-	if opts != nil && opts.Lifetime != 0 {
-		life = opts.Lifetime
-	}
-	if life < 0 || life > maxLifetime {
-		return fmt.Errorf("%w: the lifetime is %v; it must be at most %v", ErrBadRequest, life, maxLifetime)
+	life, err := c.lifetime(opts)
+	if err != nil {
+		return err
 	}
 	if err := checkTxID(id); err != nil {
 		return err
@@ -94,7 +99,7 @@ func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t, join, past, err := c.begin(id, [16]byte{}, nil)
+	t, join, past, err := c.begin(id, [16]byte{}, nil, new(growth))
 	switch {
 	case err != nil:
 		return err
@@ -111,9 +116,21 @@ func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn 
 	ctx, cancel := context.WithTimeout(ctx, life)
 	defer cancel()
 	t.mu.Lock()
-	t.giveUp = cancel
+	t.growth.giveUp = cancel
 	t.mu.Unlock()
 	return t.grow(ctx, opts, fn)
+}
+
+// lifetime returns how long a transaction may grow.
+func (c *Coordinator) lifetime(opts *TxOptions) (time.Duration, error) {
+	life := c.cfg.TxLifetime
+	if opts != nil && opts.Lifetime != 0 {
+		life = opts.Lifetime
+	}
+	if life < 0 || life > maxLifetime {
+		return 0, fmt.Errorf("%w: the lifetime is %v; it must be at most %v", ErrBadRequest, life, maxLifetime)
+	}
+	return life, nil
 }
 
 // grow calls fn and finishes the transaction, also if fn panics.
@@ -123,6 +140,7 @@ func (t *txn) grow(ctx context.Context, opts *TxOptions, fn func(context.Context
 	defer func() {
 		var first protocol.Event = protocol.Begun{}
 		t.mu.Lock()
+		t.growth.claimed = true
 		switch {
 		case !returned:
 			first, t.cause = protocol.Cancelled{Code: ReasonCancelled}, fmt.Errorf("dtc: the function given to Run panicked")

@@ -25,15 +25,20 @@ func (c *Coordinator) startSweep(l *lane) {
 		failures := 0
 		for {
 			wait := c.cfg.SweepInterval
+			if !l.p.Load().listing() {
+				wait = min(wait, relistInterval) // it may become listing at any time
+			}
 			if err := c.sweep(l); err != nil {
 				failures++
-				wait = min(wait, backoff(failures, time.Second, l.timing.FinishBackoffCap, jitter))
+				wait = min(wait, backoff(failures, time.Second, l.timing.Load().FinishBackoffCap, jitter))
 			} else {
 				failures = 0
 			}
 			timer := time.NewTimer(wait)
 			select {
 			case <-timer.C:
+			case <-l.resweep:
+				timer.Stop()
 			case <-c.ctx.Done():
 				timer.Stop()
 				return
@@ -85,6 +90,10 @@ func (c *Coordinator) sweep(l *lane) error {
 }
 
 const sweepTimeout = time.Minute
+
+// relistInterval is how soon a participant that cannot list is looked at again: one
+// that can, and did not at first, must not hold orphans for a whole interval.
+const relistInterval = 5 * time.Second
 
 func list(ctx context.Context, lister Lister, log LogID) (branches []InDoubtBranch, err error) {
 	defer func() {

@@ -1,13 +1,17 @@
 package dtc
 
-import "iter"
+import (
+	"iter"
+
+	"github.com/dtc-project/dtc/txlog"
+)
 
 // liveTable holds the transactions that are not finished everywhere, by id and in
 // the order of their XIDs. It is guarded by c.mu.
 //
 // It is the only place from which a goroutine learns of a transaction that is not
-// its own. Whoever takes one out may hold it for as long as it likes: so [find]
-// and [all] mark what they hand out, and what is marked is never used again for
+// its own. Whoever takes one out may hold it for as long as it likes: so [find],
+// [at] and [all] mark what they hand out, and what is marked is never used again for
 // another transaction. See memory.go.
 //
 // A transaction whose participants never block is usually over before anything
@@ -63,6 +67,21 @@ func (l *liveTable) all() iter.Seq[*txn] {
 			t.known = true
 			if !yield(t) {
 				return
+			}
+		}
+	}
+}
+
+// at returns the transactions of one place in the log: usually one, but branches that
+// the sweep found are transactions each. Nothing may be added or removed meanwhile.
+func (l *liveTable) at(ref txlog.Ref) iter.Seq[*txn] {
+	return func(yield func(*txn) bool) {
+		for _, o := range []*order[*txn]{&l.order, &l.fresh} {
+			for t := range o.at(ref) {
+				t.known = true
+				if !yield(t) {
+					return
+				}
 			}
 		}
 	}

@@ -49,9 +49,9 @@ type txn struct {
 	m         protocol.Tx
 	ctx       context.Context // for calls: the caller's until the outcome is told
 	cancel    context.CancelFunc
-	giveUp    context.CancelFunc // ends the context given to the function of Run
-	inline    []inlineCall       // calls to participants that never block, in order
-	called    int32              // how many of them have been taken
+	growth    *growth      // nil unless the transaction begins without its branches
+	inline    []inlineCall // calls to participants that never block, in order
+	called    int32        // how many of them have been taken
 	pumping   bool
 	sent      bool          // a lane, a timer or another goroutine may hold it; see memory
 	owned     bool          // a caller waits for the outcome, or for phase two
