@@ -35,6 +35,11 @@ for tool in go curl; do
 	}
 done
 
+# What is set for another coordinator is not meant for this one.
+for name in $(env | sed -n 's/^\(DTC_[A-Z0-9_]*\)=.*/\1/p'); do
+	unset "$name"
+done
+
 here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 root=${here%/examples/shop}
 temporary=

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -40,6 +42,8 @@ func startChild(ctx context.Context, dir, name string, args ...string) (_ *child
 	}
 	defer log.Close() // the child has its own
 	c := &child{name: name, cmd: exec.Command(self, args...), ended: make(chan struct{})}
+	// What is set for another coordinator is not meant for this one.
+	c.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "DTC_") })
 	// Standard error is the file itself: nobody has to read for the child to go on.
 	c.cmd.Stderr = log
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
