@@ -44,6 +44,9 @@ missing() {
 	has_postgres || echo postgresql
 	has mariadbd || echo mariadb-server
 	has make || echo make # for `make lint`
+	has curl || echo curl
+	has python3 || echo python3
+	has node || echo nodejs
 	has_roots || echo ca-certificates
 }
 
@@ -72,9 +75,11 @@ install() {
 }
 
 # welcome prints the packages without which some tests are skipped. Root mounts
-# without the help of fusermount.
+# without the help of fusermount. Partitions are made of network namespaces.
 welcome() {
 	[ ! -e /dev/fuse ] || [ "$(id -u)" -eq 0 ] || has fusermount3 || echo fuse3
+	has nft || echo nftables
+	has ip || echo iproute2
 }
 
 want=$(welcome | xargs)

@@ -44,6 +44,7 @@ type ParticipantOptions struct {
 type Participant struct {
 	id        string
 	base      *url.URL // without credentials
+	calls     map[string]*url.URL
 	authorize func() (string, error)
 	transport *http.Transport
 
@@ -105,6 +106,14 @@ func NewParticipant(id, baseURL string, opts *ParticipantOptions) (*Participant,
 	}
 	p := &Participant{id: id, base: base, authorize: callAuthorize(base.User, o.Bearer), transport: callTransport(o)}
 	base.User = nil
+	p.calls = map[string]*url.URL{}
+	root := *base
+	if root.Path == "" {
+		root.Path = "/" // else what is joined to it would have none
+	}
+	for _, verb := range []string{partPrepare, partCommit, partRollback} {
+		p.calls[verb] = root.JoinPath(verb)
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
 }

@@ -26,7 +26,7 @@ func (a callAnswer) object() (members map[string]callRaw, err error) {
 	if a.cut != nil {
 		return nil, a.cut
 	}
-	return partObject(a.body)
+	return jsonMembers(a.body)
 }
 
 // vote is the vote in an answer to prepare, or the error that explains why there

@@ -164,7 +164,7 @@ func (l *callList) page(a callAnswer) (next string, err error) {
 }
 
 func (l *callList) branch(raw callRaw) (b dtc.InDoubtBranch, err error) {
-	members, err := partObject(raw)
+	members, err := jsonMembers(raw)
 	if err != nil {
 		return b, err
 	}

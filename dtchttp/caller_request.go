@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/dtc-project/dtc"
@@ -23,22 +24,22 @@ const (
 
 type callRaw = json.RawMessage
 
-// callFinish is the body of commit and rollback.
-type callFinish struct {
-	TxID     string  `json:"tx_id"`
-	XID      dtc.XID `json:"xid"`
-	Branch   string  `json:"branch"`
-	Attempt  int     `json:"attempt"`
-	LowWater *string `json:"low_water"`
-}
-
+// callFinishBody is the body of commit and rollback. What is no text of a caller's has
+// nothing that JSON would have to escape.
 func callFinishBody(b dtc.Branch) ([]byte, error) {
-	f := callFinish{TxID: string(b.TxID), XID: b.XID, Branch: b.Participant, Attempt: b.Attempt}
-	if !b.LowWater.IsZero() {
-		s := b.LowWater.String()
-		f.LowWater = &s
+	id, err := json.Marshal(string(b.TxID))
+	if err != nil {
+		return nil, err
 	}
-	return json.Marshal(f)
+	body := append(make([]byte, 0, 512+len(b.Payload)), `{"tx_id":`...)
+	body = append(body, id...)
+	body = append(append(append(body, `,"xid":"`...), b.XID.String()...), '"')
+	body = append(append(append(body, `,"branch":"`...), b.Participant...), '"')
+	body = strconv.AppendInt(append(body, `,"attempt":`...), int64(b.Attempt), 10)
+	if b.LowWater.IsZero() {
+		return append(body, `,"low_water":null}`...), nil
+	}
+	return append(append(append(body, `,"low_water":"`...), b.LowWater.String()...), `"}`...), nil
 }
 
 // callPrepareBody adds to that what goes with prepare only. The payload is put
@@ -69,14 +70,23 @@ func callPrepareBody(b dtc.Branch) ([]byte, error) {
 
 // post makes the call for a branch.
 func (p *Participant) post(ctx context.Context, verb string, b dtc.Branch, body []byte) (callAnswer, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base.JoinPath(verb).String(), bytes.NewReader(body))
-	if err != nil {
-		return callAnswer{}, fmt.Errorf("%s: the request cannot be made", verb)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Idempotency-Key", b.XID.String()+"/"+b.Participant+"/"+verb)
+	u := p.calls[verb]
+	r := (&http.Request{
+		Method: http.MethodPost, URL: u, Host: u.Host, ContentLength: int64(len(body)),
+		Body:    io.NopCloser(bytes.NewReader(body)),
+		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
+		Header:  make(http.Header, 8),
+	}).WithContext(ctx)
+	r.Header["Content-Type"] = callJSON
+	r.Header["Idempotency-Key"] = []string{b.XID.String() + "/" + b.Participant + "/" + verb}
 	return p.send(r, verb, callMaxAnswer)
 }
+
+// Values of headers that are the same in every call.
+var (
+	callJSON   = []string{"application/json"}
+	callAgents = sync.OnceValue(func() []string { return []string{callUserAgent()} })
+)
 
 // ask asks for one page of what is in doubt.
 func (p *Participant) ask(ctx context.Context, log dtc.LogID, after string) (callAnswer, error) {
@@ -101,8 +111,8 @@ func (p *Participant) ask(ctx context.Context, log dtc.LogID, after string) (cal
 // that was used before turns out to be closed. That is one more copy of a call
 // that may come any number of times.
 func (p *Participant) send(r *http.Request, verb string, limit int64) (callAnswer, error) {
-	r.Header.Set("User-Agent", callUserAgent())
-	r.Header.Set("Accept", "application/json")
+	r.Header["User-Agent"] = callAgents()
+	r.Header["Accept"] = callJSON
 	if s := Traceparent(r.Context()); s != "" {
 		r.Header.Set("Traceparent", s)
 	}
@@ -123,6 +133,16 @@ func (p *Participant) send(r *http.Request, verb string, limit int64) (callAnswe
 	a := callAnswer{verb: verb, status: resp.StatusCode, media: resp.Header.Get("Content-Type")}
 	if a.status == http.StatusSwitchingProtocols {
 		return a, nil // no body follows, but another protocol
+	}
+	if n := resp.ContentLength; n >= 0 && n <= limit {
+		a.body = make([]byte, n)
+		var got int
+		got, a.cut = io.ReadFull(resp.Body, a.body)
+		a.body = a.body[:got]
+		if a.cut == nil {
+			_, _ = resp.Body.Read(make([]byte, 1)) // its end, so that the connection is used again
+		}
+		return a, nil
 	}
 	a.body, a.cut = io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if int64(len(a.body)) > limit {

@@ -1,53 +1,14 @@
 package dtchttp
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/dtc-project/dtc"
 )
-
-// partObject reads one JSON object and returns its members as they stand. It is
-// stricter than encoding/json, which takes "VOTE" for "vote" and the last of two
-// members of one name: what decides about a transaction has one reading only.
-func partObject(text []byte) (map[string]json.RawMessage, error) {
-	if !utf8.Valid(text) {
-		return nil, errors.New("it is not UTF-8")
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("it is no JSON object")
-	}
-	members := map[string]json.RawMessage{}
-	for dec.More() {
-		t, err := dec.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, errors.New("it is no JSON object")
-		}
-		if _, twice := members[name]; twice {
-			return nil, fmt.Errorf("%q stands in it twice", partShorten(name, 64))
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, errors.New("it is no JSON object")
-		}
-		members[name] = value
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, errors.New("it is no JSON object")
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
-	}
-	return members, nil
-}
 
 // partNull reports whether a member is absent or null, which mean the same.
 func partNull(value json.RawMessage) bool {
@@ -59,7 +20,11 @@ func partString(value json.RawMessage) (s string, ok bool) {
 	if partNull(value) {
 		return "", true
 	}
-	return s, value[0] == '"' && json.Unmarshal(value, &s) == nil
+	if value[0] != '"' {
+		return "", false
+	}
+	s, err := jsonText(value)
+	return s, err == nil
 }
 
 // partMaxReason bounds the text of an error on its way over the wire, in bytes.

@@ -17,6 +17,8 @@ type partProblem struct {
 	Participant string `json:"participant,omitempty"`
 	Field       string `json:"field,omitempty"`
 	State       string `json:"state,omitempty"`
+	// RememberedSince goes with an unknown transaction; a nil *Time in it is null.
+	RememberedSince any `json:"remembered_since,omitempty"`
 }
 
 func partTrouble(status int, code, detail string) *partProblem {
@@ -28,7 +30,7 @@ func partTrouble(status int, code, detail string) *partProblem {
 
 func (p *partProblem) write(w http.ResponseWriter) {
 	switch p.Status {
-	case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		w.Header().Set("Retry-After", "1")
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", "Bearer")

@@ -1,6 +1,7 @@
 package dtchttp
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func partReadBody(w http.ResponseWriter, r *http.Request) ([]byte, *partProblem)
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, partTrouble(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must not be compressed")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, partMaxBody))
+	body, err := partReadAll(http.MaxBytesReader(w, r.Body, partMaxBody), r.ContentLength)
 	var tooLong *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLong):
@@ -45,6 +46,16 @@ func partReadBody(w http.ResponseWriter, r *http.Request) ([]byte, *partProblem)
 	return body, nil
 }
 
+// partReadAll reads a body to its end; size is how long it says it is, or -1.
+func partReadAll(r io.Reader, size int64) ([]byte, error) {
+	if size < 0 || size > partMaxBody {
+		return io.ReadAll(r)
+	}
+	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	_, err := buf.ReadFrom(r)
+	return buf.Bytes(), err
+}
+
 // partDecode reads the body of a call to the named participant.
 func partDecode(verb, id string, body []byte) (b dtc.Branch, trouble *partProblem) {
 	bad := func(field, format string, args ...any) (dtc.Branch, *partProblem) {
@@ -52,7 +63,7 @@ func partDecode(verb, id string, body []byte) (b dtc.Branch, trouble *partProble
 		t.Field = field
 		return dtc.Branch{}, t
 	}
-	members, err := partObject(body)
+	members, err := jsonMembers(body)
 	if err != nil {
 		return bad("", "the body is not understood: %v", err)
 	}

@@ -1,0 +1,138 @@
+package dtchttp
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/dtc-project/dtc"
+)
+
+// controlStates are the words that may be asked for.
+var controlStates = []string{"active", "preparing", "committing", "rolling_back", "committed", "rolled_back", "heuristic"}
+
+func controlBranchField(i int) string { return "branches[" + strconv.Itoa(i) + "].participant" }
+
+// query checks the parameters of a question, and returns the size of a page.
+func (c *controlCall) query(known ...string) (limit int, trouble *partProblem) {
+	values := c.r.URL.Query()
+	for name, v := range values {
+		if !slices.Contains(known, name) {
+			return 0, controlBad(name, "the parameter %q is not known here", partShorten(name, 64))
+		}
+		if len(v) > 1 {
+			return 0, controlBad(name, "%s is given more than once", name)
+		}
+	}
+	s := values.Get("limit")
+	if s == "" {
+		return controlPage, nil
+	}
+	limit, err := strconv.Atoi(s)
+	if err != nil || limit < 1 || limit > controlMaxPage {
+		return 0, controlBad("limit", "limit must be a number from 1 to %d", controlMaxPage)
+	}
+	return limit, nil
+}
+
+// list answers with the transactions that are not finished everywhere, newest first;
+// asked for an outcome, with those that have it.
+func (h *ControlHandler) list(c *controlCall) *partProblem {
+	limit, trouble := c.query("state", "participant", "limit", "after")
+	if trouble != nil {
+		return trouble
+	}
+	values := c.r.URL.Query()
+	f := dtc.Filter{State: values.Get("state"), Participant: values.Get("participant")}
+	if f.State != "" && !slices.Contains(controlStates, f.State) {
+		return controlBad("state", "state must be one of %v", controlStates)
+	}
+	if f.Participant != "" && partCheckID(f.Participant) != nil {
+		return controlBad("participant", "participant must be 1 to %d characters of [A-Za-z0-9._-]", partMaxID)
+	}
+	if s := values.Get("after"); s != "" {
+		x, err := dtc.ParseXID(s)
+		if err != nil {
+			return controlBad("after", "after must be what next was in an earlier page")
+		}
+		f.Before = x
+	}
+	answer := struct {
+		Transactions []Transaction `json:"transactions"`
+		Next         *string       `json:"next"`
+	}{Transactions: []Transaction{}}
+	since := c.RememberedSince()
+	var last string
+	for info := range c.Transactions(f) {
+		// Branches that the sweep found share the XID of their transaction; a page
+		// ends between two XIDs.
+		x := info.XID.String()
+		if len(answer.Transactions) >= limit && x != last {
+			answer.Next = &last
+			break
+		}
+		answer.Transactions, last = append(answer.Transactions, newTransaction(info, since)), x
+	}
+	partWrite(c.w, http.StatusOK, "application/json", answer)
+	return nil
+}
+
+// participants answers with the participants, by id.
+func (h *ControlHandler) participants(c *controlCall) *partProblem {
+	limit, trouble := c.query("limit", "after")
+	if trouble != nil {
+		return trouble
+	}
+	after := c.r.URL.Query().Get("after")
+	answer := struct {
+		Participants []ParticipantStatus `json:"participants"`
+		Next         *string             `json:"next"`
+	}{Participants: []ParticipantStatus{}}
+	for _, p := range c.Participants() {
+		if p.ID <= after {
+			continue
+		}
+		if n := len(answer.Participants); n >= limit {
+			answer.Next = &answer.Participants[n-1].ID
+			break
+		}
+		status := ParticipantStatus{
+			ID: p.ID, Listing: p.Listing, State: p.State, InDoubt: p.Unfinished,
+			OldestInDoubt: newTime(p.Oldest), LastError: p.LastError,
+		}
+		if h.o.Describe != nil && p.Registered {
+			status.Kind, status.URL = h.o.Describe(p.ID)
+		}
+		answer.Participants = append(answer.Participants, status)
+	}
+	partWrite(c.w, http.StatusOK, "application/json", answer)
+	return nil
+}
+
+// decision answers a participant that asks what became of its branch.
+func (h *ControlHandler) decision(c *controlCall) *partProblem {
+	x, err := dtc.ParseXID(c.args["xid"])
+	if err != nil {
+		return controlBad("xid", "the path names no transaction of a coordinator")
+	}
+	participant := c.args["participant"]
+	if partCheckID(participant) != nil {
+		return controlBad("participant", "participant must be 1 to %d characters of [A-Za-z0-9._-]", partMaxID)
+	}
+	if own := c.caller.Participant; own != "" && own != participant && !c.caller.has([]Role{RoleObserver}) {
+		return partTrouble(http.StatusForbidden, "forbidden", fmt.Sprintf("%s may ask about its own branches only", own))
+	}
+	d, err := c.Decision(x, participant)
+	switch {
+	case errors.Is(err, dtc.ErrUnknownTx):
+		return partTrouble(http.StatusNotFound, "unknown_transaction", "that transaction is another coordinator's: its log has another id")
+	case err != nil:
+		return c.refused(err, nil)
+	}
+	partWrite(c.w, http.StatusOK, "application/json", struct {
+		Decision string `json:"decision"`
+	}{d.String()})
+	return nil
+}

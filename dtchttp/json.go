@@ -1,0 +1,110 @@
+package dtchttp
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// jsonMembers reads one JSON object and returns its members as they stand. It is
+// stricter than encoding/json, which takes "VOTE" for "vote" and the last of two
+// members of one name: what decides about a transaction has one reading only.
+//
+// encoding/json says whether the text is JSON at all; what is left is to find where
+// the members begin and end, which needs no decoder.
+func jsonMembers(text []byte) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(text) {
+		return nil, errors.New("it is not UTF-8")
+	}
+	if !json.Valid(text) {
+		if whole := jsonEnd(text); whole < len(text) && json.Valid(text[:whole]) {
+			return nil, errors.New("something follows the JSON object")
+		}
+		return nil, errors.New("it is no JSON object")
+	}
+	i := jsonSpace(text, 0)
+	if text[i] != '{' {
+		return nil, errors.New("it is no JSON object")
+	}
+	members := make(map[string]json.RawMessage, 8)
+	for i = jsonSpace(text, i+1); text[i] != '}'; i = jsonSpace(text, i) {
+		if text[i] == ',' {
+			i = jsonSpace(text, i+1)
+		}
+		end := jsonSkip(text, i)
+		name, err := jsonText(text[i:end])
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := members[name]; twice {
+			return nil, fmt.Errorf("%q stands in it twice", partShorten(name, 64))
+		}
+		i = jsonSpace(text, jsonSpace(text, end)+1) // past the colon
+		end = jsonSkip(text, i)
+		members[name] = json.RawMessage(text[i:end:end])
+		i = end
+	}
+	return members, nil
+}
+
+// jsonText decodes a string of valid JSON.
+func jsonText(quoted []byte) (s string, err error) {
+	inside := quoted[1 : len(quoted)-1]
+	for _, c := range inside {
+		if c == '\\' {
+			err = json.Unmarshal(quoted, &s)
+			return s, err
+		}
+	}
+	return string(inside), nil
+}
+
+// jsonSpace returns the first place from i on that is no white space.
+func jsonSpace(text []byte, i int) int {
+	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\n' || text[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// jsonSkip returns where the value that begins at i ends, in valid JSON.
+func jsonSkip(text []byte, i int) int {
+	for depth := 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+			continue
+		case '}', ']':
+			if depth--; depth < 0 {
+				return i // the end of what the value stands in
+			}
+		case ',', ':', ' ', '\t', '\n', '\r':
+			if depth == 0 {
+				return i
+			}
+			continue
+		default: // a number or a word goes on
+			if i+1 < len(text) && jsonWord(text[i+1]) {
+				continue
+			}
+		}
+		if depth == 0 {
+			return min(i+1, len(text))
+		}
+	}
+	return len(text)
+}
+
+func jsonWord(c byte) bool {
+	return c == '+' || c == '-' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// jsonEnd returns where the first value of a text ends, if it is one.
+func jsonEnd(text []byte) int { return jsonSkip(text, jsonSpace(text, 0)) }
