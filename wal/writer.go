@@ -134,12 +134,12 @@ func (l *Log) failLocked(cause error, touched int) {
 	}
 	l.broken = true
 	l.err = cause
+	close(l.failed) // first: whoever is told asks why
 	tell(l.group[:touched], fmt.Errorf("%w: %w", txlog.ErrUnknown, cause))
 	refused := fmt.Errorf("%w: the log has failed: %w", txlog.ErrRefused, cause)
 	tell(l.group[touched:], refused)
 	tell(l.queue, refused)
 	l.queue = nil
-	close(l.failed)
 }
 
 // failUnknown is fail from outside the writer, which may be anywhere in its group,

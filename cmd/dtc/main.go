@@ -127,6 +127,7 @@ Exit codes: ` + strings.Join(codes, ", ") + ".",
 		demoServeCommand(),
 		logCommand(),
 		benchCommand(),
+		serveCommand(),
 		versionCommand(),
 	)
 	return root, started
