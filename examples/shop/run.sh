@@ -129,25 +129,18 @@ at_payment=$address
 service orders 3
 at_orders=$address
 
-: >"$dir/dtc.log"
+rm -f "$dir/dtc.says"
 "$dir/bin/dtc" serve --data "$dir/dtc" --listen "$(listen 0)" \
 	--participant "inventory=http://$at_inventory/dtc" \
 	--participant "payment=http://$at_payment/dtc" \
 	--participant "orders=http://$at_orders/dtc" \
-	>>"$dir/dtc.log" 2>&1 &
+	>"$dir/dtc.says" 2>>"$dir/dtc.log" &
 coordinator=$!
 echo "$coordinator" >"$dir/dtc.pid"
-at_dtc=$(listen 0)
-tries=0
-until case $at_dtc in *:0) false ;; *) curl -fsS -o "$dir/ready" "http://$at_dtc/readyz" 2>/dev/null ;; esac do
-	kill -0 "$coordinator" 2>/dev/null || fail dtc "has ended"
-	tries=$((tries + 1))
-	[ "$tries" -lt 300 ] || fail dtc "is not ready after 30 s"
-	sleep 0.1
-	if [ "$port" -eq 0 ]; then # it says which port it got
-		at_dtc=$(grep -o 'listening.*127\.0\.0\.1:[0-9]*' "$dir/dtc.log" | head -n 1 | grep -o '127.*') || at_dtc=127.0.0.1:0
-	fi
-done
+until_file dtc "$coordinator" "$dir/dtc.says"
+at_dtc=$(grep -o '127\.0\.0\.1:[1-9][0-9]*' "$dir/dtc.says" | head -n 1)
+curl -fs --retry 30 --retry-connrefused --retry-delay 1 -o "$dir/ready" "http://$at_dtc/readyz" ||
+	fail dtc "is not ready"
 rm -f "$dir/ready"
 
 cat <<END

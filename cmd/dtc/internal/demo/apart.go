@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 
@@ -99,7 +100,7 @@ func (a *apart) startService(ctx context.Context, name, address string) error {
 // startCoordinator starts dtc serve, and waits until it is ready.
 func (a *apart) startCoordinator(ctx context.Context) (err error) {
 	args := append([]string{}, a.ServeChild...)
-	args = append(args, "--data", a.dir, "--listen", "127.0.0.1:0")
+	args = append(args, "--data", filepath.Join(a.dir, LogDir), "--listen", "127.0.0.1:0")
 	for _, name := range shop.Names {
 		args = append(args, "--participant", name+"=http://"+a.processes[name].address+"/dtc")
 	}
