@@ -7,7 +7,7 @@ dtc=${DTC:-http://127.0.0.1:7420}
 inventory=${INVENTORY:-http://127.0.0.1:7421}
 payment=${PAYMENT:-http://127.0.0.1:7422}
 orders=${ORDERS:-http://127.0.0.1:7423}
-number=${NUMBER:-$(date +%m%d%H%M%S)} # order ids must be new; each is used once
+number=$(date +%m%d%H%M%S)-$$ # a new order has a new id
 
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
@@ -22,18 +22,25 @@ look() {
 	done
 }
 
-# order ID CUSTOMER QUANTITY ITEM AMOUNT EXPECTED sends one order. Its three parts go
-# to the coordinator in one request, and its answer is about all three.
+# order ID CUSTOMER QUANTITY ITEM AMOUNT EXPECTED sends one order, and again if there is
+# no answer: with the same id that does nothing twice. Its three parts go to the
+# coordinator in one request, and the answer is about all three.
 order() {
 	echo
 	echo "$1: $2 orders $3 $4 for $5 cents"
-	curl -sS "$dtc/v1/transactions" -H 'Content-Type: application/json' -o "$answer" -d '{
+	tries=0
+	until curl -sS "$dtc/v1/transactions" -H 'Content-Type: application/json' -o "$answer" -d '{
 		"id": "'"$1"'",
 		"branches": [
 			{"participant": "inventory", "payload": {"item": "'"$4"'", "quantity": '"$3"'}},
 			{"participant": "payment",   "payload": {"customer": "'"$2"'", "amount": '"$5"'}},
 			{"participant": "orders",    "payload": {"customer": "'"$2"'", "item": "'"$4"'", "quantity": '"$3"', "amount": '"$5"'}}
-		]}'
+		]}'; do
+		tries=$((tries + 1))
+		[ "$tries" -lt 60 ] || exit 1
+		echo "   no answer, so it is sent again"
+		sleep 1
+	done
 	outcome=$(field outcome)
 	case $outcome in
 	committed) echo "   committed: in all three services" ;;
@@ -54,10 +61,10 @@ order() {
 # has its answer already.
 ended() {
 	tries=0
-	until curl -fsS "$dtc/v1/transactions/$1" -o "$answer" && [ -n "$(field ended)" ]; do
+	until curl -fs "$dtc/v1/transactions/$1" -o "$answer" && [ -n "$(field ended)" ]; do
 		tries=$((tries + 1))
-		if [ "$tries" -gt 300 ]; then
-			echo "   it is not finished everywhere after 30 s:"
+		if [ "$tries" -gt 600 ]; then
+			echo "   it is not finished everywhere after a minute:"
 			cat "$answer"
 			exit 1
 		fi >&2
