@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtchttp"
@@ -45,7 +46,8 @@ func serveCounted(t *testing.T, h http.Handler) *counted {
 // two for each branch, and they reuse their connections.
 func TestCallsPerTransaction(t *testing.T) {
 	const callers, each = 8, 50
-	cfg := &dtc.Config{Logger: slog.New(slog.DiscardHandler)}
+	patient := dtc.Timing{PrepareTimeout: time.Minute, PrepareAttempt: time.Minute, FinishAttempt: time.Minute}
+	cfg := &dtc.Config{Logger: slog.New(slog.DiscardHandler), Timing: patient, CompletionWait: time.Minute}
 	var services []*counted
 	for _, id := range []string{"inventory", "payment"} {
 		s := serveCounted(t, dtchttp.NewParticipantHandler(dtctest.NewMemory(id), nil))
