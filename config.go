@@ -79,7 +79,8 @@ type Timing struct {
 	// that. Default 50 ms.
 	Backoff time.Duration
 	// PrepareBackoffCap and FinishBackoffCap bound the wait. Defaults 1 s and
-	// 30 s. A participant that answers again is served at once.
+	// 30 s. A participant that answers again is served at once; one that does not
+	// answer at all is probed with a single call, 5 s apart at most.
 	PrepareBackoffCap time.Duration
 	FinishBackoffCap  time.Duration
 	// Concurrency bounds the calls that run at one participant at a time.

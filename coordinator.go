@@ -46,7 +46,8 @@ type Coordinator struct {
 	history  []protocol.Opening // of the log, this opening last
 	closing  bool
 	live     liveTable
-	begun    int64  // transactions, since Open
+	begun    int64 // transactions, since Open
+	ended    endings
 	growing  *lane  // no participant: the list of transactions that grow
 	next     uint64 // the sequence of the next transaction
 	through  uint64 // sequences up to here may be used

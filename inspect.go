@@ -308,6 +308,9 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 		c.logFailed(err)
 		return errors.Join(ErrLogFailed, err)
 	}
+	if f := c.cfg.Trace.Resolved; f != nil {
+		f(t.trace(), participant, outcome)
+	}
 	c.cfg.Logger.Warn("a branch was resolved by hand", "tx", string(id), "xid", t.xid.String(),
 		"participant", participant, "state", outcome.String(), "reason", reason)
 	t.mu.Lock()

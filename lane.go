@@ -45,6 +45,8 @@ type lane struct {
 	unfinished order[*branchRun] // branches here. Guarded by c.mu
 	swept      bool              // see protocol.LowWaterView. Guarded by c.mu
 	sweeping   bool              // a goroutine sweeps it, for ever. Guarded by c.mu
+	orphans    int               // live transactions that a sweep found here. Guarded by c.mu
+	unclear    int               // branches that the last sweep left alone. Guarded by c.mu
 	resweep    chan struct{}     // it shall do so now
 
 	_ apart
@@ -67,6 +69,11 @@ type lane struct {
 	heard     bool        // it has answered since it was registered first
 	troubled  atomic.Bool // failures > 0, to be read without l.mu
 }
+
+// probeCap bounds the wait between two probes of a participant that is down. It is one
+// call, however many wait, and all of them learn from it that the participant is back:
+// so it may come more often than the repetitions of a single branch.
+const probeCap = 5 * time.Second
 
 // apart keeps fields that many processors read out of the cache lines of those
 // that one of them writes; processors fetch lines of 64 bytes in pairs.
@@ -229,7 +236,8 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 		l.lastError = err.Error()
 		if l.down() && (verb != protocol.Prepare || l.failures == 2) {
 			// Prepares keep trying on their own; they do not put off the probe.
-			l.probeAt = l.c.now().Add(backoff(l.failures, l.timing.Load().Backoff, l.timing.Load().FinishBackoffCap, jitter))
+			timing := l.timing.Load()
+			l.probeAt = l.c.now().Add(backoff(l.failures, timing.Backoff, min(timing.FinishBackoffCap, probeCap), jitter))
 			if l.finishQ.len() > 0 || len(l.waiting) > 0 {
 				l.schedule(l.probeAt)
 			}

@@ -219,6 +219,10 @@ func (c *Coordinator) forget(t *txn) {
 	c.raise()
 	if t.refused == nil {
 		c.recent.add(t)
+		c.ended.count(t.m.Decision())
+	}
+	if t.id == "" {
+		t.branches[0].lane.orphans--
 	}
 	if last && t.refused == nil {
 		c.past.put(&t.key, t.hash, &remembered{

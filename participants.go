@@ -18,7 +18,11 @@ type ParticipantInfo struct {
 	// transaction of the oldest one began, or the zero time.
 	Unfinished int
 	Oldest     time.Time
-	LastError  string // of a call without an answer, until there is one
+	// Orphans is how many branches it holds prepared that no transaction owns, as far
+	// as the last sweep saw: they are being rolled back (then they are among the
+	// unfinished), or left alone because somebody must look.
+	Orphans   int
+	LastError string // of a call without an answer, until there is one
 }
 
 // Participants returns the participants that are registered or have unfinished
@@ -29,7 +33,7 @@ func (c *Coordinator) Participants() []ParticipantInfo {
 		r := l.p.Load()
 		info := ParticipantInfo{ID: l.id, Registered: l.registered(), Listing: r.listing()}
 		c.mu.Lock()
-		info.Unfinished = l.unfinished.len()
+		info.Unfinished, info.Orphans = l.unfinished.len(), l.orphans+l.unclear
 		heard := l.swept && r != nil
 		if br, _ := l.unfinished.first(); br != nil {
 			info.Oldest = br.tx.started

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -34,10 +35,19 @@ func TestResolveOfTheGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		closed(t, c)
-		c = open(t, disk, &dtc.Config{})
+		var told []string
+		c = open(t, disk, &dtc.Config{Trace: &dtc.Trace{Resolved: func(tx dtc.TraceTx, participant string, o dtc.Outcome) {
+			told = append(told, string(tx.TxID), participant, o.String())
+		}}})
 		time.Sleep(time.Second)
+		if err := c.Resolve(t.Context(), "t", "nobody", dtc.Committed, "a mistake"); err == nil {
+			t.Fatal("a branch that there is not was resolved")
+		}
 		if err := c.Resolve(t.Context(), "t", "gone", dtc.Committed, "gone for ever"); err != nil {
 			t.Fatal(err)
+		}
+		if got := strings.Join(told, " "); got != "t gone committed" {
+			t.Errorf("the trace was told %q", got)
 		}
 		time.Sleep(24 * time.Hour)
 		for info := range c.Transactions(dtc.Filter{}) {

@@ -194,7 +194,7 @@ func (c *Coordinator) adopt(l *lane, suspects []XID, look look) int {
 		case protocol.Foreign, protocol.NotYet, protocol.Running:
 		}
 	}
-	if unclear == 0 {
+	if l.unclear = unclear; unclear == 0 {
 		l.swept = true
 		l.setLowWater()
 	}
@@ -243,6 +243,7 @@ func (c *Coordinator) orphan(l *lane, x XID) *txn {
 	br := &branchRun{tx: t, lane: l}
 	t.branches = []*branchRun{br}
 	c.linkBranch(br)
+	l.orphans++
 	c.live.add(t)
 	return t
 }

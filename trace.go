@@ -34,6 +34,8 @@ type Trace struct {
 	// Hazard: a participant broke its promise, or somebody finished a branch
 	// against the decision.
 	Hazard func(call TraceCall)
+	// Resolved: an operator has stated how a branch ended, and that is durable.
+	Resolved func(tx TraceTx, participant string, outcome Outcome)
 	// Recovered: the log was read and this many transactions were found
 	// unfinished.
 	Recovered func(records, unfinished int, took time.Duration)
@@ -45,6 +47,9 @@ type Trace struct {
 type TraceTx struct {
 	TxID TxID
 	XID  XID
+	// Started is when it began; zero for one of an earlier process, whose time says
+	// nothing about this one.
+	Started time.Time
 }
 
 // TraceCall names a call in a [Trace].

@@ -102,7 +102,12 @@ func (br *branchRun) ref() txlog.Ref { return br.tx.ref() }
 
 func (br *branchRun) place() *uint64 { return &br.at }
 
-func (t *txn) trace() TraceTx { return TraceTx{t.id, t.xid} }
+func (t *txn) trace() TraceTx {
+	if t.recovered {
+		return TraceTx{TxID: t.id, XID: t.xid}
+	}
+	return TraceTx{t.id, t.xid, t.started}
+}
 
 // handle feeds an event to the machine and carries out its effects, on any
 // goroutine but the owner's.

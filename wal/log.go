@@ -29,6 +29,7 @@ type Log struct {
 	checkpointAfter  int64
 	outcomeLimit     int
 	outcomeRetention time.Duration
+	onSynced         func(took time.Duration, records int) // may be nil
 
 	_       apart
 	mu      brief.Mutex
@@ -55,6 +56,7 @@ type Log struct {
 	file     vfs.File      // the newest segment; nil after a failure
 	written  uint64        // everything before was written
 	synced   uint64        // everything before is durable
+	waiting  int           // records between the two
 	closeErr error         // for Close, when done is closed
 }
 
@@ -84,7 +86,7 @@ func newLog(dir string, o Options, lock io.Closer) *Log {
 		dir: dir, fs: o.FS, segmentSize: o.SegmentSize, lock: lock,
 		batchSize:       int(min(maxBatchSize, o.SegmentSize/4)),
 		checkpointAfter: o.CheckpointAfter,
-		outcomeLimit:    o.OutcomeLimit, outcomeRetention: o.OutcomeRetention,
+		outcomeLimit:    o.OutcomeLimit, outcomeRetention: o.OutcomeRetention, onSynced: o.Synced,
 		failed: make(chan struct{}), stuck: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.work.L = &l.mu

@@ -38,6 +38,13 @@ type Options struct {
 	// the log, with the bytes read so far and in all.
 	Progress func(read, total int64)
 
+	// Synced, if not nil, is called after each sync of the newest segment that made
+	// records durable, with how long the disk took and how many records they were,
+	// those included for which nobody waited. The writer calls it, one call at a
+	// time, when it has told those who waited: it must return soon, and must not call
+	// the log. After a sync that failed it is not called.
+	Synced func(took time.Duration, records int)
+
 	// FS is the file system: that of the operating system if nil. Tests give a
 	// simulated one.
 	FS vfs.FS

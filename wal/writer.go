@@ -74,6 +74,7 @@ func (l *Log) writeBatch(b *batch) error {
 		return err
 	}
 	l.written += uint64(len(b.buf))
+	l.waiting += int(b.records)
 	l.stats.batches.Add(1)
 	l.stats.records.Add(uint64(b.records))
 	l.stats.bytes.Add(uint64(len(b.buf)))
@@ -87,14 +88,19 @@ func (l *Log) sync(batches []*batch) error {
 	if err := l.file.Sync(); err != nil {
 		return err
 	}
-	l.stats.lastSync.Store(uint64(time.Since(began)))
-	l.synced = l.written
+	took := time.Since(began)
+	l.stats.lastSync.Store(uint64(took))
+	records := l.waiting
+	l.synced, l.waiting = l.written, 0
 	if awaited(batches) {
 		l.stats.forced.Add(1)
 	}
 	l.mu.Lock()
 	tell(batches, nil)
 	l.mu.Unlock()
+	if l.onSynced != nil && records > 0 {
+		l.onSynced(took, records)
+	}
 	return nil
 }
 
