@@ -32,7 +32,7 @@ type Service struct {
 	Schema string // made at the start, and must not mind that it is there
 	// Funcs are its part of a transaction.
 	Funcs guard.Funcs
-	// List, a query, is what it answers to GET /List's name.
+	// List is the query whose rows it answers to GET /Path.
 	Path, List string
 }
 
