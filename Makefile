@@ -12,7 +12,7 @@ each = @status=0; for dir in $(MODULES); do \
 	(cd "$$dir" && $(1)) || status=1; \
 	done; exit $$status
 
-.PHONY: help test lint fmt generate bench soak
+.PHONY: help test lint fmt generate bench soak shop
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ generate: ## run go generate; fails if that changed a file
 	before=$$(state); \
 	for dir in $(MODULES); do (cd "$$dir" && go generate ./...) || exit 1; done; \
 	test "$$before" = "$$(state)" || { echo "generated files have changed: commit them"; git status --short; exit 1; }
+
+shop: ## run an example shop: three services and a coordinator, until Ctrl-C
+	@sh examples/shop/run.sh
 
 bench: ## print throughput and latency beside what the machine can do at best
 	cd bench && go test -run '^$$' -bench . -benchmem -timeout 1h ./...

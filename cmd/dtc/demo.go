@@ -18,11 +18,16 @@ import (
 	"github.com/dtc-project/dtc/cmd/dtc/internal/shop"
 )
 
-// demoChild is the hidden command that is killed in the demo's fourth act.
-const demoChild = "demo-coordinator"
+// The hidden commands that the demo runs in processes of their own.
+const (
+	demoChild   = "demo-coordinator" // killed in the fourth act
+	demoService = "demo-service"
+	demoServe   = "demo-serve"
+)
 
 func demoCommand() *cobra.Command {
 	var o demo.Options
+	var processes bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show it: orders over three services, failures and a killed coordinator",
@@ -30,8 +35,12 @@ func demoCommand() *cobra.Command {
 service of its own, and shows every step: a commit, a rollback, a service that
 dies and comes back, a coordinator that is killed with SIGKILL after its decision
 and recovered. Then it reads the three files and checks that every order is in
-all of them or in none: it exits with 0 only if that holds.`,
+all of them or in none: it exits with 0 only if that holds.
+
+With --processes each service is a process of its own, and so is the coordinator,
+which is 'dtc serve'. They speak HTTP, and are killed with SIGKILL.`,
 		Example: `  dtc demo
+  dtc demo --processes
   dtc demo --orders 1000 --seed 7
   dtc demo --data /tmp/shop && dtc log explain order-1003 --data /tmp/shop`,
 		Args: cobra.NoArgs,
@@ -39,6 +48,7 @@ all of them or in none: it exits with 0 only if that holds.`,
 	cmd.Flags().StringVar(&o.Data, "data", "", "keep the log and the databases in `DIR`, and go on with what is there")
 	cmd.Flags().IntVar(&o.Orders, "orders", 0, "run `N` more orders at once, with faults")
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 0, "make the same orders, faults and outcomes as another run with `SEED`; 0 is any")
+	cmd.Flags().BoolVar(&processes, "processes", false, "run services and coordinator as processes that speak HTTP")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if o.Orders < 0 || o.Orders > 1_000_000 {
@@ -48,13 +58,18 @@ all of them or in none: it exits with 0 only if that holds.`,
 			o.Seed = 1 + rand.Uint64N(1_000_000)
 		}
 		o.Out, o.Child = cmd.OutOrStdout(), []string{demoChild}
+		o.ServiceChild, o.ServeChild = []string{demoService}, []string{demoServe}
 		if *output == "json" {
 			o.Out = io.Discard
 		}
 		// Who reads the story may go away: then there is a directory to remove.
 		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGPIPE)
 		defer stop()
-		sum, err := demo.Run(ctx, o)
+		play := demo.Run
+		if processes {
+			play = demo.RunApart
+		}
+		sum, err := play(ctx, o)
 		if ctx.Err() != nil {
 			return errors.New("demo: interrupted")
 		}
@@ -99,6 +114,36 @@ func demoChildCommand() *cobra.Command {
 			}
 			order := shop.Order{ID: args[1], Customer: args[2], Item: args[3], Quantity: quantity}
 			return demo.Child(cmd.Context(), args[0], order, cmd.InOrStdin(), cmd.OutOrStdout())
+		},
+	}
+}
+
+func demoServiceCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    demoService + " DIR NAME ADDRESS STEPS",
+		Short:  "Run one service for the demo",
+		Hidden: true,
+		Args:   cobra.ExactArgs(4),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			demo.DieWithParent(cmd.InOrStdin())
+			return demo.ServiceChild(cmd.Context(), args[0], args[1], args[2], args[3], cmd.OutOrStdout())
+		},
+	}
+}
+
+func demoServeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                demoServe + " FLAGS OF SERVE",
+		Short:              "Run dtc serve for the demo, until the demo ends",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			demo.DieWithParent(cmd.InOrStdin())
+			root, _ := newRoot()
+			root.SetArgs(append([]string{"serve"}, args...))
+			root.SetOut(cmd.OutOrStdout())
+			root.SetErr(cmd.ErrOrStderr())
+			return root.ExecuteContext(cmd.Context())
 		},
 	}
 }

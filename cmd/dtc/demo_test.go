@@ -81,6 +81,8 @@ func TestDemoThatNobodyHears(t *testing.T) {
 		{"Full", full, []string{"demo"}, "tell the story"},
 		{"FullForPrograms", full, []string{"demo", "-o", "json"}, "no space left"},
 		{"Gone", gone, []string{"demo"}, "dtc: "},
+		{"FullForProcesses", full, []string{"demo", "--processes"}, "tell the story"},
+		{"GoneForProcesses", gone, []string{"demo", "--processes"}, "dtc: "},
 		{"GoneForPrograms", gone, []string{"demo", "-o", "json"}, "dtc: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -123,6 +123,8 @@ Exit codes: ` + strings.Join(codes, ", ") + ".",
 	root.AddCommand(
 		demoCommand(),
 		demoChildCommand(),
+		demoServiceCommand(),
+		demoServeCommand(),
 		logCommand(),
 		conformanceCommand(),
 		benchCommand(),

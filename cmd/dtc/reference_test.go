@@ -60,7 +60,7 @@ func TestReferenceNamesEverything(t *testing.T) {
 			t.Errorf("it does not say %q", want)
 		}
 	}
-	for _, not := range []string{demoChild, "dtc completion"} {
+	for _, not := range []string{demoChild, demoService, demoServe, "dtc completion"} {
 		if strings.Contains(text, not) {
 			t.Errorf("it names %q, which is hidden", not)
 		}

@@ -30,6 +30,11 @@ func (d *demo) introduce(ctx context.Context) error {
 	if err := d.services[shop.Payment].Deposit(ctx, alice, firstMoney); err != nil {
 		return err
 	}
+	return d.opening(ctx)
+}
+
+// opening says what there is before anything happens.
+func (d *demo) opening(ctx context.Context) error {
 	d.printf("%s\n", d.bold("An order in a shop: three services, three databases, all of them or none"))
 	d.printf("The coordinator asks every service to prepare, makes its decision durable, then tells all of them.\n")
 	if d.unfinished > 0 {
@@ -54,10 +59,15 @@ func (d *demo) next(ctx context.Context, quantity int, brief bool) (shop.Order, 
 	if err != nil {
 		return shop.Order{}, err
 	}
-	o := shop.Order{ID: ids[0], Customer: alice, Item: keyboard, Quantity: quantity}
+	return d.taken(ids[0], quantity, brief), nil
+}
+
+// taken is the order of that number, of which is told from now on.
+func (d *demo) taken(id string, quantity int, brief bool) shop.Order {
+	o := shop.Order{ID: id, Customer: alice, Item: keyboard, Quantity: quantity}
 	d.begin(o, brief)
-	d.sum.LastOrder = o.ID
-	return o, nil
+	d.sum.LastOrder = id
+	return o
 }
 
 func (d *demo) actCommit(ctx context.Context) error {
@@ -95,7 +105,7 @@ func (d *demo) actOutOfStock(ctx context.Context) error {
 	// Inventory takes its time: the others have promised by then, and have
 	// something to undo.
 	inventory := actor{Service: d.services[shop.Inventory], prepare: func(context.Context) {
-		d.await("called prepare", 2, patience)
+		d.await("called prepare", 2)
 	}}
 	if err := d.c.Register(inventory); err != nil {
 		return err
@@ -136,7 +146,7 @@ func (d *demo) actDeadService(ctx context.Context) error {
 	if err := d.expect(ctx, o, &dtc.TxOptions{CompletionWait: -1}, true); err != nil {
 		return err
 	}
-	finished := d.await("ended", 1, patience)
+	finished := d.await("ended", 1)
 	if err := errors.Join(broken, d.c.Register(payment.Service)); err != nil {
 		return err
 	}

@@ -31,6 +31,9 @@ type Options struct {
 	// Child are the arguments that make this program run [Child] in a process of
 	// its own.
 	Child []string
+	// ServiceChild and ServeChild are those of [ServiceChild] and of dtc serve as a
+	// child, for [RunApart].
+	ServiceChild, ServeChild []string
 }
 
 // ErrInvariant says that the check at the end has failed.

@@ -40,7 +40,7 @@ func (d *demo) actKilled(ctx context.Context) error {
 	if err := d.open(ctx); err != nil {
 		return err
 	}
-	if !d.await("ended", 1, patience) {
+	if !d.await("ended", 1) {
 		return fmt.Errorf("act 4: %s was not finished within %v after the restart", o.ID, patience)
 	}
 	outcome, err := d.c.Outcome(ctx, o.TxID())
@@ -162,11 +162,7 @@ func Child(ctx context.Context, dir string, o shop.Order, in io.Reader, out io.W
 		return err
 	}
 	defer log.Close()
-	go func() {
-		// Nobody is there to kill us: go.
-		_, _ = io.Copy(io.Discard, in)
-		os.Exit(1)
-	}()
+	DieWithParent(in)
 	report := reporter(out)
 	c, err := openCoordinator(dir, actors, log, func(e event) {
 		report(e)

@@ -232,7 +232,16 @@ func (c *crowd) count(e event) {
 // progress shows on a terminal how far it is, until the function that it returns
 // is called.
 func (c *crowd) progress() (stop func()) {
-	if !IsTerminal(c.Out) {
+	return c.ticking(func() {
+		c.printf("\r   %d of %d orders, %d not finished everywhere ", min(int(c.taken.Load()), len(c.list)),
+			len(c.list), c.c.Stats().Unfinished)
+	})
+}
+
+// ticking calls show from time to time if there is a terminal, until the function
+// that it returns is called.
+func (d *demo) ticking(show func()) (stop func()) {
+	if !IsTerminal(d.Out) {
 		return func() {}
 	}
 	done, gone := make(chan struct{}), make(chan struct{})
@@ -243,10 +252,9 @@ func (c *crowd) progress() (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				c.printf("\r   %d of %d orders, %d not finished everywhere ", min(int(c.taken.Load()), len(c.list)),
-					len(c.list), c.c.Stats().Unfinished)
+				show()
 			case <-done:
-				c.printf("\r%s\r", strings.Repeat(" ", 70))
+				d.printf("\r%s\r", strings.Repeat(" ", 70))
 				return
 			}
 		}

@@ -153,7 +153,11 @@ func (s *story) forced(e event) {
 		s.put("coordinator", "log failed", e.Error, s.bad)
 		return
 	}
-	s.put("coordinator", "DECISION", fmt.Sprintf("commit, forced to disk in %s: from here on it will happen", short(e.Took)), s.mark)
+	took := ""
+	if e.Took > 0 { // unknown of another process
+		took = " in " + short(e.Took)
+	}
+	s.put("coordinator", "DECISION", "commit, forced to disk"+took+": from here on it will happen", s.mark)
 }
 
 // calling tells of the first message of a phase, for all whom it goes to.
@@ -222,9 +226,9 @@ func (s *story) attempt(e event) string {
 
 // await waits until n events of a kind (and verb) were told of the order, and
 // returns whether that happened in time.
-func (s *story) await(key string, n int, limit time.Duration) bool {
+func (s *story) await(key string, n int) bool {
 	over := false
-	timer := time.AfterFunc(limit, func() {
+	timer := time.AfterFunc(patience, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		over = true
