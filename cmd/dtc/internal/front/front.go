@@ -14,8 +14,6 @@ package front
 import (
 	"crypto/tls"
 	"encoding/json"
-	"errors"
-	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -87,36 +85,14 @@ func refuse(w http.ResponseWriter, detail string) {
 }
 
 // paced bounds how long the parts of an answer may take to be written, and not how
-// long it takes until there is one.
+// long it takes until there is one, as the server's WriteTimeout would.
 type paced struct {
 	next     http.Handler
 	patience time.Duration
 }
 
 func (p *paced) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := http.NewResponseController(w)
-	_ = c.SetWriteDeadline(time.Time{}) // that of the answer before, on the same connection
-	// The server's ReadTimeout goes on after the request was read, and would then
-	// end the request's context.
-	if r.Body == http.NoBody {
-		_ = c.SetReadDeadline(time.Time{})
-	} else {
-		r.Body = &body{r.Body, c}
-	}
-	p.next.ServeHTTP(&pacedWriter{w, c, p.patience}, r)
-}
-
-type body struct {
-	io.ReadCloser
-	c *http.ResponseController
-}
-
-func (b *body) Read(buf []byte) (int, error) {
-	n, err := b.ReadCloser.Read(buf)
-	if errors.Is(err, io.EOF) {
-		_ = b.c.SetReadDeadline(time.Time{})
-	}
-	return n, err
+	p.next.ServeHTTP(&pacedWriter{w, http.NewResponseController(w), p.patience}, r)
 }
 
 type pacedWriter struct {

@@ -258,7 +258,7 @@ func TestHTTP2(t *testing.T) {
 	s.Config = New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%s %s %v", r.Proto, body, err)
-	}), Options{Log: quiet, TLS: &tls.Config{}})
+	}), Options{Log: quiet, TLS: &tls.Config{NextProtos: []string{"h2"}}})
 	s.StartTLS()
 	defer s.Close()
 	for _, body := range []string{"", "hello"} {
