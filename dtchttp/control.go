@@ -241,13 +241,14 @@ func (h *ControlHandler) serve(w http.ResponseWriter, r *http.Request) *partProb
 	switch {
 	case c == nil:
 		return partTrouble(http.StatusServiceUnavailable, "not_ready", "the log is being read")
-	case route.begins && h.draining.Load():
-		return partTrouble(http.StatusServiceUnavailable, "draining", "the coordinator is shutting down and takes nothing new; nothing was begun")
 	case route.runs && !h.enter():
 		return partTrouble(http.StatusTooManyRequests, "full", fmt.Sprintf("%d requests are waiting for transactions; nothing was begun", h.o.MaxInFlight))
 	}
 	if route.runs {
 		defer h.leave()
+	}
+	if route.begins && h.draining.Load() { // looked at once it is counted, so that Wait waits for what it lets in
+		return partTrouble(http.StatusServiceUnavailable, "draining", "the coordinator is shutting down and takes nothing new; nothing was begun")
 	}
 	if s := r.Header.Get("Traceparent"); s != "" {
 		r = r.WithContext(WithTraceparent(r.Context(), s))
