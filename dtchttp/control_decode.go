@@ -193,12 +193,12 @@ func (q *controlRequest) take(name string, value json.RawMessage, at string) *pa
 }
 
 func (q *controlRequest) takeBranches(value json.RawMessage) *partProblem {
-	var list []json.RawMessage
-	if value[0] != '[' || json.Unmarshal(value, &list) != nil {
+	if value[0] != '[' {
 		return controlBad("branches", "branches must be a list")
 	}
+	list := jsonItems(value, controlMaxBranches+1)
 	if len(list) > controlMaxBranches {
-		return controlBad("branches", "there are %d branches; at most %d are allowed", len(list), controlMaxBranches)
+		return controlBad("branches", "there are more than %d branches", controlMaxBranches)
 	}
 	seen := make(map[string]bool, len(list))
 	for i, item := range list {
