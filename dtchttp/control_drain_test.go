@@ -3,6 +3,7 @@ package dtchttp_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,7 +29,7 @@ func (a *api) refused(method, path, body string, status int, code string) {
 // TestControlReady: /livez and /readyz in every state.
 func TestControlReady(t *testing.T) {
 	const good = "[+] replay: ok\n[+] log: ok\n[+] drain: ok\n"
-	a := &api{t: t, log: new(lockedBuffer), h: dtchttp.NewControlHandler(nil)}
+	a := &api{t: t, log: new(lockedBuffer), h: dtchttp.NewControlHandler(&dtchttp.ControlOptions{Logger: slog.New(slog.DiscardHandler)})}
 	replaying := "not ready: replaying: the log is being read\n"
 	a.wantText("/livez", 200, "ok\n")
 	a.wantText("/readyz", 503, replaying)
