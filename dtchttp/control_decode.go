@@ -54,7 +54,7 @@ func (h *ControlHandler) body(c *controlCall, fields ...string) (q controlReques
 	text, trouble := controlRead(c.w, c.r)
 	switch {
 	case counted.full:
-		return q, partTrouble(http.StatusTooManyRequests, "full", "the bodies of other requests take all the memory there is for them; nothing was begun")
+		return q, partTrouble(http.StatusTooManyRequests, "full", "the bodies of other requests take all the memory there is for them; nothing was done: ask again")
 	case trouble != nil:
 		return q, trouble
 	}
@@ -158,6 +158,9 @@ func (q *controlRequest) take(name string, value json.RawMessage, at string) *pa
 	s, ok := partString(value)
 	if !ok {
 		return controlBad(at, "%s must be a string", at)
+	}
+	if jsonHalf(value) {
+		return controlBad(at, "%s has half of a surrogate pair, which is no character", at)
 	}
 	switch name {
 	case "id":
