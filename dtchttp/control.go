@@ -233,10 +233,8 @@ func (h *ControlHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	var trouble *partProblem
 	switch r.URL.Path {
-	case "/livez":
-		controlText(w, http.StatusOK, "ok\n")
-	case "/readyz":
-		trouble = h.ready(w, r)
+	case "/livez", "/readyz":
+		trouble = h.probe(w, r)
 	default:
 		trouble = h.serve(w, r)
 	}
@@ -296,8 +294,12 @@ func controlFind(w http.ResponseWriter, r *http.Request) (*controlRoute, map[str
 	if allowed == nil {
 		return nil, nil, partTrouble(http.StatusNotFound, "not_found", "there is no such call; see the description of the API")
 	}
+	return nil, nil, controlNotAllowed(w, allowed...)
+}
+
+func controlNotAllowed(w http.ResponseWriter, allowed ...string) *partProblem {
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return nil, nil, partTrouble(http.StatusMethodNotAllowed, "method_not_allowed", "this is called with "+strings.Join(allowed, " or "))
+	return partTrouble(http.StatusMethodNotAllowed, "method_not_allowed", "this is called with "+strings.Join(allowed, " or "))
 }
 
 // authorize finds out who calls, and whether it may.
@@ -328,6 +330,18 @@ func (h *ControlHandler) Require(role Role, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// probe answers whoever starts, stops and balances servers, and has no token.
+func (h *ControlHandler) probe(w http.ResponseWriter, r *http.Request) *partProblem {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return controlNotAllowed(w, http.MethodGet)
+	}
+	if r.URL.Path == "/readyz" {
+		return h.ready(w, r)
+	}
+	controlText(w, http.StatusOK, "ok\n")
+	return nil
 }
 
 // ready answers whether work may be sent here.
