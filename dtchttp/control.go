@@ -413,14 +413,18 @@ func controlText(w http.ResponseWriter, status int, text string) {
 // auditRefused notes that somebody tried what only an operator may do.
 func (h *ControlHandler) auditRefused(r *http.Request, caller Caller, route *controlRoute, args map[string]string, trouble *partProblem) {
 	if slices.Contains(route.roles, RoleOperator) {
-		h.audit(r, caller, route.path, args, trouble.Code)
+		h.audit(r, caller, route.path, args, trouble.Code, &controlRequest{})
 	}
 }
 
-// audit notes what an operator did, or tried to do.
-func (h *ControlHandler) audit(r *http.Request, caller Caller, action string, args map[string]string, result string, more ...any) {
-	h.o.Logger.Warn("operator action", append([]any{
+// audit notes what an operator did, or tried to do, always with the same keys. Outcome
+// and reason are what was stated, as far as the request could be read.
+func (h *ControlHandler) audit(r *http.Request, caller Caller, action string, args map[string]string, result string, q *controlRequest) {
+	outcome := ""
+	if q.Outcome != dtc.OutcomeUnknown {
+		outcome = q.Outcome.String()
+	}
+	h.o.Logger.Warn("operator action",
 		"action", action[strings.LastIndex(action, "/")+1:], "tx", partLine(args["id"]), "participant", partLine(args["participant"]),
-		"caller", caller.Name, "remote", r.RemoteAddr, "result", result,
-	}, more...)...)
+		"caller", caller.Name, "remote", r.RemoteAddr, "result", result, "outcome", outcome, "reason", partLine(q.Reason))
 }
