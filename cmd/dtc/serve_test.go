@@ -413,3 +413,49 @@ func TestServeDrainFinishes(t *testing.T) {
 	}
 	r.logged("stopped", `"unfinished":1`)
 }
+
+// TestServeIsThereBeforeItIsReady: while participants are asked and the log is read it
+// says so, and a signal in that time ends it properly.
+func TestServeIsThereBeforeItIsReady(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	r := launch(t, nil, "--data", dataDir(t), "--listen", "127.0.0.1:0", "--participant", "a=http://"+silent.Addr().String())
+	var line struct{ Address string }
+	if err := json.Unmarshal([]byte(r.logged("listening")), &line); err != nil {
+		t.Fatal(err)
+	}
+	r.greeting = &greeting{URL: "http://" + line.Address}
+	status, text, err := r.do("GET", "/readyz", "")
+	posted, problem, err2 := r.do("POST", "/v1/transactions", branchesOf("t", "a"))
+	r.want(200, "GET", "/livez", "")
+	r.signal(syscall.SIGTERM)
+	early := !strings.Contains(r.log.String(), `"msg":"serving"`)
+	if code := r.code(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if !early {
+		t.Skip("the machine is too slow to see it")
+	}
+	if err != nil || status != 503 || !strings.Contains(text, "replaying") {
+		t.Errorf("%d %s, %v", status, text, err)
+	}
+	if err2 != nil || posted != 503 || !strings.Contains(problem, `"code":"not_ready"`) {
+		t.Errorf("%d %s, %v", posted, problem, err2)
+	}
+}
+
+// TestServeInsecure: it is said, in the banner and in the log, and names are no matter
+// any more.
+func TestServeInsecure(t *testing.T) {
+	r := serve(t, []string{"DTC_INSECURE=true"}, "--data", dataDir(t), "--listen", "0.0.0.0:0")
+	r.logged(`"level":"WARN"`, "no authentication")
+	if r.Loopback {
+		t.Errorf("%+v", r.greeting)
+	}
+	r.URL = "http://localhost" + r.URL[strings.LastIndex(r.URL, ":"):]
+	r.want(200, "GET", "/v1/transactions", "")
+	r.stop()
+}
