@@ -446,16 +446,3 @@ func TestServeIsThereBeforeItIsReady(t *testing.T) {
 		t.Errorf("%d %s, %v", posted, problem, err2)
 	}
 }
-
-// TestServeInsecure: it is said, in the banner and in the log, and names are no matter
-// any more.
-func TestServeInsecure(t *testing.T) {
-	r := serve(t, []string{"DTC_INSECURE=true"}, "--data", dataDir(t), "--listen", "0.0.0.0:0")
-	r.logged(`"level":"WARN"`, "no authentication")
-	if r.Loopback {
-		t.Errorf("%+v", r.greeting)
-	}
-	r.URL = "http://localhost" + r.URL[strings.LastIndex(r.URL, ":"):]
-	r.want(200, "GET", "/v1/transactions", "")
-	r.stop()
-}
