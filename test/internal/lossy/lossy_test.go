@@ -42,7 +42,7 @@ func TestFaults(t *testing.T) {
 				whole.Add(1)
 				w.Header().Set("X-Answer", "yes")
 				w.WriteHeader(http.StatusAccepted)
-				fmt.Fprint(w, "good day")
+				_, _ = io.WriteString(w, "good day")
 			}))
 			defer server.Close()
 			p, err := New(Options{Seed: 1, Rates: map[Fault]float64{c.fault: 1}, MaxDelay: 20 * time.Millisecond})
