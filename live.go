@@ -235,8 +235,8 @@ func (c *Coordinator) forget(t *txn) {
 // endedAt returns the time at which a transaction that ends now has ended. The
 // caller holds t.mu.
 func (t *txn) endedAt() time.Time {
-	if t.owned && !t.decidedAt.IsZero() {
-		return t.decidedAt // its caller still waits: that was just now
+	if t.owned && !t.sent && !t.decidedAt.IsZero() {
+		return t.decidedAt // nothing was waited for since: that was just now
 	}
 	return t.c.now()
 }

@@ -360,7 +360,7 @@ var plainWords = map[Code]string{
 // no durability.
 func (t *txn) tell(o Outcome) {
 	t.told = true
-	if t.decidedAt.IsZero() {
+	if t.decidedAt.IsZero() && o != OutcomeUnknown { // that is told if the log failed
 		t.decidedAt = t.c.now()
 	}
 	if o == RolledBack {

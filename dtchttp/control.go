@@ -127,18 +127,27 @@ func (h *ControlHandler) Wait(ctx context.Context) error {
 	}
 }
 
-// enter counts a request that runs a transaction, if there is room for it.
-func (h *ControlHandler) enter() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.inFlight >= h.o.MaxInFlight {
-		return false
+// enter counts a request that is about to run a transaction, if there is room for it.
+func (h *ControlHandler) enter(c *controlCall) *partProblem {
+	if c.route.runs {
+		h.mu.Lock()
+		if c.entered = h.inFlight < h.o.MaxInFlight; c.entered {
+			h.inFlight++
+		}
+		h.mu.Unlock()
+		if !c.entered {
+			return partTrouble(http.StatusTooManyRequests, "full", fmt.Sprintf("%d requests are waiting for transactions; nothing was begun", h.o.MaxInFlight))
+		}
 	}
-	h.inFlight++
-	return true
+	return h.drained(c.route) // looked at once it is counted, so that Wait waits for what this lets in
 }
 
-func (h *ControlHandler) leave() {
+// leave gives back what a request took.
+func (h *ControlHandler) leave(c *controlCall) {
+	h.bytes.Add(-c.bytes)
+	if !c.entered {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.inFlight--; h.inFlight == 0 && h.idle != nil {
@@ -147,13 +156,24 @@ func (h *ControlHandler) leave() {
 	}
 }
 
+// drained refuses what would begin a transaction or let one grow while draining.
+func (h *ControlHandler) drained(route *controlRoute) *partProblem {
+	if !route.begins || !h.draining.Load() {
+		return nil
+	}
+	return partTrouble(http.StatusServiceUnavailable, "draining", "the coordinator is shutting down and takes nothing new; nothing was begun")
+}
+
 // controlCall is one request.
 type controlCall struct {
 	*dtc.Coordinator
-	w      http.ResponseWriter
-	r      *http.Request
-	caller Caller
-	args   map[string]string // what stands in the path
+	w       http.ResponseWriter
+	r       *http.Request
+	route   *controlRoute
+	caller  Caller
+	args    map[string]string // what stands in the path
+	entered bool              // it is counted among those in flight
+	bytes   int64             // of its body, as far as it has come
 }
 
 // controlRoute is one call of the API. Anyone in one of the roles may make it, and an
@@ -232,27 +252,24 @@ func (h *ControlHandler) serve(w http.ResponseWriter, r *http.Request) *partProb
 	}
 	caller, trouble := h.authorize(r, route.roles)
 	if trouble != nil {
-		if slices.Contains(route.roles, RoleOperator) {
-			h.audit(r, caller, route.path, args, trouble.Code)
-		}
+		h.auditRefused(r, caller, route, args, trouble)
 		return trouble
 	}
-	c := h.coordinator.Load()
-	switch {
-	case c == nil:
-		return partTrouble(http.StatusServiceUnavailable, "not_ready", "the log is being read")
-	case route.begins && h.draining.Load():
-		return partTrouble(http.StatusServiceUnavailable, "draining", "the coordinator is shutting down and takes nothing new; nothing was begun")
-	case route.runs && !h.enter():
-		return partTrouble(http.StatusTooManyRequests, "full", fmt.Sprintf("%d requests are waiting for transactions; nothing was begun", h.o.MaxInFlight))
+	coordinator := h.coordinator.Load()
+	if coordinator == nil {
+		trouble = partTrouble(http.StatusServiceUnavailable, "not_ready", "the log is being read")
+		h.auditRefused(r, caller, route, args, trouble)
+		return trouble
 	}
-	if route.runs {
-		defer h.leave()
+	if trouble := h.drained(route); trouble != nil {
+		return trouble
 	}
 	if s := r.Header.Get("Traceparent"); s != "" {
 		r = r.WithContext(WithTraceparent(r.Context(), s))
 	}
-	return route.serve(h, &controlCall{c, w, r, caller, args})
+	c := &controlCall{Coordinator: coordinator, w: w, r: r, route: route, caller: caller, args: args}
+	defer h.leave(c)
+	return route.serve(h, c)
 }
 
 // controlFind finds the call that is meant.
@@ -361,6 +378,13 @@ func controlText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text)) // whoever asked may have gone away
+}
+
+// auditRefused notes that somebody tried what only an operator may do.
+func (h *ControlHandler) auditRefused(r *http.Request, caller Caller, route *controlRoute, args map[string]string, trouble *partProblem) {
+	if slices.Contains(route.roles, RoleOperator) {
+		h.audit(r, caller, route.path, args, trouble.Code)
+	}
 }
 
 // audit notes what an operator did, or tried to do.

@@ -46,23 +46,41 @@ func controlBad(field, format string, args ...any) *partProblem {
 	return t
 }
 
-// body reads and decodes the body of a call. The memory that it takes is counted until
-// the call is over; release must be called then.
-func (h *ControlHandler) body(c *controlCall, fields ...string) (q controlRequest, release func(), trouble *partProblem) {
-	size := c.r.ContentLength
-	if size < 0 || size > partMaxBody {
-		size = partMaxBody
-	}
-	release = func() { h.bytes.Add(-size) }
-	if h.bytes.Add(size) > h.o.MaxBytes {
-		return q, release, partTrouble(http.StatusTooManyRequests, "full", "the bodies of other requests take all the memory there is for them; nothing was begun")
-	}
+// body reads and decodes the body of a call, which from then on is one of those in
+// flight. A client that is slow to send it takes nobody's place.
+func (h *ControlHandler) body(c *controlCall, fields ...string) (q controlRequest, trouble *partProblem) {
+	counted := &controlBody{ReadCloser: c.r.Body, h: h, c: c}
+	c.r.Body = counted
 	text, trouble := controlRead(c.w, c.r)
-	if trouble != nil {
-		return q, release, trouble
+	switch {
+	case counted.full:
+		return q, partTrouble(http.StatusTooManyRequests, "full", "the bodies of other requests take all the memory there is for them; nothing was begun")
+	case trouble != nil:
+		return q, trouble
 	}
-	q, trouble = controlDecode(text, fields)
-	return q, release, trouble
+	if q, trouble = controlDecode(text, fields); trouble != nil {
+		return q, trouble
+	}
+	return q, h.enter(c)
+}
+
+// controlBody counts the memory that a body takes, as it comes, until the call is over.
+// What a client only announces takes none.
+type controlBody struct {
+	io.ReadCloser
+	h    *ControlHandler
+	c    *controlCall
+	full bool
+}
+
+func (b *controlBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.c.bytes += int64(n)
+	if b.h.bytes.Add(int64(n)) > b.h.o.MaxBytes {
+		b.full = true
+		return 0, errors.New("too many bytes in flight")
+	}
+	return n, err
 }
 
 // controlRead reads a body. One that is empty needs no content type.
@@ -175,12 +193,12 @@ func (q *controlRequest) take(name string, value json.RawMessage, at string) *pa
 }
 
 func (q *controlRequest) takeBranches(value json.RawMessage) *partProblem {
-	var list []json.RawMessage
-	if value[0] != '[' || json.Unmarshal(value, &list) != nil {
+	if value[0] != '[' {
 		return controlBad("branches", "branches must be a list")
 	}
+	list := jsonItems(value, controlMaxBranches+1)
 	if len(list) > controlMaxBranches {
-		return controlBad("branches", "there are %d branches; at most %d are allowed", len(list), controlMaxBranches)
+		return controlBad("branches", "there are more than %d branches", controlMaxBranches)
 	}
 	seen := make(map[string]bool, len(list))
 	for i, item := range list {

@@ -11,8 +11,7 @@ func (h *ControlHandler) retry(c *controlCall) (trouble *partProblem) {
 	if trouble != nil {
 		return trouble
 	}
-	_, release, trouble := h.body(c)
-	defer release()
+	_, trouble = h.body(c)
 	if trouble != nil {
 		return trouble
 	}
@@ -32,8 +31,7 @@ func (h *ControlHandler) resolve(c *controlCall) (trouble *partProblem) {
 	if trouble != nil {
 		return trouble
 	}
-	q, release, trouble := h.body(c, "outcome", "reason")
-	defer release()
+	q, trouble = h.body(c, "outcome", "reason")
 	switch {
 	case trouble != nil:
 		return trouble

@@ -18,8 +18,7 @@ func (c *controlCall) id() (dtc.TxID, *partProblem) {
 }
 
 func (h *ControlHandler) run(c *controlCall) *partProblem {
-	q, release, trouble := h.body(c, "id", "branches", "prepare_timeout", "completion_wait")
-	defer release()
+	q, trouble := h.body(c, "id", "branches", "prepare_timeout", "completion_wait")
 	if trouble != nil {
 		return trouble
 	}
@@ -38,8 +37,7 @@ func (h *ControlHandler) run(c *controlCall) *partProblem {
 }
 
 func (h *ControlHandler) begin(c *controlCall) *partProblem {
-	q, release, trouble := h.body(c, "id", "timeout")
-	defer release()
+	q, trouble := h.body(c, "id", "timeout")
 	if trouble != nil {
 		return trouble
 	}
@@ -63,8 +61,7 @@ func (h *ControlHandler) enlist(c *controlCall) *partProblem {
 	if trouble != nil {
 		return trouble
 	}
-	q, release, trouble := h.body(c, "participant", "payload")
-	defer release()
+	q, trouble := h.body(c, "participant", "payload")
 	if trouble != nil {
 		return trouble
 	}
@@ -102,8 +99,7 @@ func (h *ControlHandler) end(c *controlCall, fields []string, end func(dtc.TxID,
 	if trouble != nil {
 		return trouble
 	}
-	q, release, trouble := h.body(c, fields...)
-	defer release()
+	q, trouble := h.body(c, fields...)
 	if trouble != nil {
 		return trouble
 	}

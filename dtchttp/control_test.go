@@ -21,13 +21,13 @@ import (
 
 // api is a control API over a real coordinator, with its participants.
 type api struct {
-	*httptest.Server
-	t       testing.TB
-	c       *dtc.Coordinator
-	h       *dtchttp.ControlHandler
-	members []*dtctest.Memory
-	log     *lockedBuffer
-	token   string
+	*httptest.Server // nil: the handler is called directly
+	t                testing.TB
+	c                *dtc.Coordinator
+	h                *dtchttp.ControlHandler
+	members          []*dtctest.Memory
+	log              *lockedBuffer
+	token            string
 }
 
 type lockedBuffer struct {
@@ -80,7 +80,7 @@ func (a *api) call(method, path, body string) (int, map[string]any) {
 
 func (a *api) full(method, path, body string) (int, http.Header, map[string]any) {
 	a.t.Helper()
-	r, err := http.NewRequest(method, a.URL+path, strings.NewReader(body))
+	r, err := http.NewRequest(method, a.base()+path, strings.NewReader(body))
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -90,7 +90,14 @@ func (a *api) full(method, path, body string) (int, http.Header, map[string]any)
 	if a.token != "" {
 		r.Header.Set("Authorization", "Bearer "+a.token)
 	}
-	resp, err := a.Client().Do(r)
+	return a.send(r)
+}
+
+// send makes a request that the caller has made up.
+func (a *api) send(r *http.Request) (int, http.Header, map[string]any) {
+	a.t.Helper()
+	method, path := r.Method, r.URL.Path
+	resp, err := a.do(r)
 	if err != nil {
 		a.t.Fatal(err)
 	}

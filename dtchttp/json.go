@@ -48,6 +48,19 @@ func jsonMembers(text []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
+// jsonItems returns the first items of a list of valid JSON, at most so many.
+func jsonItems(list []byte, most int) (items []json.RawMessage) {
+	for i := jsonSpace(list, 1); list[i] != ']' && len(items) < most; i = jsonSpace(list, i) {
+		if list[i] == ',' {
+			i = jsonSpace(list, i+1)
+		}
+		end := jsonSkip(list, i)
+		items = append(items, json.RawMessage(list[i:end:end]))
+		i = end
+	}
+	return items
+}
+
 // jsonText decodes a string of valid JSON.
 func jsonText(quoted []byte) (s string, err error) {
 	inside := quoted[1 : len(quoted)-1]

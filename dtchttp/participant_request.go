@@ -46,12 +46,10 @@ func partReadBody(w http.ResponseWriter, r *http.Request) ([]byte, *partProblem)
 	return body, nil
 }
 
-// partReadAll reads a body to its end; size is how long it says it is, or -1.
+// partReadAll reads a body to its end; size is how long it says it is, or -1. What it
+// says is believed for a few pages only: the rest takes memory when it has come.
 func partReadAll(r io.Reader, size int64) ([]byte, error) {
-	if size < 0 || size > partMaxBody {
-		return io.ReadAll(r)
-	}
-	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	buf := bytes.NewBuffer(make([]byte, 0, min(max(size, 0), 4<<10)+bytes.MinRead))
 	_, err := buf.ReadFrom(r)
 	return buf.Bytes(), err
 }

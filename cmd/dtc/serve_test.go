@@ -389,3 +389,27 @@ func TestServeForBrowsers(t *testing.T) {
 	}
 	r.stop()
 }
+
+// TestServeDrainFinishes: participants that answer hear of decisions before the end,
+// though the callers did not wait for that; one that is down is not waited for.
+func TestServeDrainFinishes(t *testing.T) {
+	a, b := newService(t, "a", true), newService(t, "b", true)
+	a.gate = make(chan bool)
+	r := serve(t, nil, "--data", dataDir(t), "--participant", "a="+a.URL, "--participant", "b="+b.URL, "--completion-wait", "0s", "--concurrency", "2")
+	for _, id := range []string{"1", "2", "3", "4", "5", "6", "7", "8"} {
+		r.want(200, "POST", "/v1/transactions", branchesOf(id, "a"))
+	}
+	b.enter, b.leave = make(chan string, 1), make(chan bool)
+	go func() { <-b.enter; b.away.Store(true); b.leave <- true }()
+	r.want(200, "POST", "/v1/transactions", branchesOf("9", "a", "b"))
+	r.signal(syscall.SIGTERM)
+	r.logged("draining")
+	close(a.gate)
+	if code := r.code(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if n := len(strings.Fields(a.did("committed"))); n != 9 {
+		t.Errorf("a has heard of %d decisions", n)
+	}
+	r.logged("stopped", `"unfinished":1`)
+}

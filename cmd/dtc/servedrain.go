@@ -6,6 +6,10 @@ import (
 	"time"
 )
 
+// decided is how long participants that answer are waited for when everything is
+// decided: what they hold prepared keeps others waiting until the next start.
+const decided = 5 * time.Second
+
 // lastWords is how long the end may take when the drain timeout is over.
 const lastWords = 5 * time.Second
 
@@ -44,6 +48,7 @@ func (s *server) settle(ctx context.Context) {
 			break
 		}
 		if s.c.ActiveByState()["active"] == 0 {
+			s.finish(ctx, tick)
 			return
 		}
 		select {
@@ -52,4 +57,26 @@ func (s *server) settle(ctx context.Context) {
 		}
 	}
 	s.log.Warn("the drain timeout is over: transactions that have no decision are rolled back, the next start finishes the others", "active", s.c.ActiveByState()["active"])
+}
+
+// finish waits for phase two at participants that answer.
+func (s *server) finish(ctx context.Context, tick *time.Ticker) {
+	ctx, cancel := context.WithTimeout(ctx, decided)
+	defer cancel()
+	for s.finishing() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *server) finishing() bool {
+	for _, p := range s.c.Participants() {
+		if p.Unfinished > 0 && p.Registered && p.State == "up" {
+			return true
+		}
+	}
+	return false
 }

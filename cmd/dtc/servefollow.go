@@ -12,7 +12,7 @@ import (
 
 // lookEvery is how often the configuration file is looked at. It is small, and reading
 // it sees every change, whatever the file system says of times.
-const lookEvery = time.Second
+const lookEvery = 500 * time.Millisecond
 
 // follow takes what changed in the configuration, at SIGHUP and when the file has
 // changed, until ctx ends.

@@ -233,6 +233,7 @@ type service struct {
 	away  atomic.Bool // nothing is answered but 503
 	enter chan string // if not nil, told of each prepare,
 	leave chan bool   // which then waits for this
+	gate  chan bool   // if not nil, commits wait until it is closed
 
 	mu        sync.Mutex
 	state     map[dtc.XID]string
@@ -269,7 +270,14 @@ func newServiceOff(t *testing.T, id string, listing bool) *service {
 			s.state[b.XID] = "prepared"
 			return dtc.VoteCommit, nil
 		},
-		CommitFunc: func(_ context.Context, b dtc.Branch) error {
+		CommitFunc: func(ctx context.Context, b dtc.Branch) error {
+			if s.gate != nil {
+				select {
+				case <-s.gate:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			if s.state[b.XID] == "prepared" {
