@@ -133,6 +133,17 @@ func TestServeShowsNoCredentials(t *testing.T) {
 // TestServeIsThereBeforeItIsReady: while participants are asked and the log is read it
 // says so, and a signal in that time ends it properly.
 func TestServeIsThereBeforeItIsReady(t *testing.T) {
+	for range 5 {
+		if seenEarly(t) {
+			return
+		}
+	}
+	t.Error("the server was ready each time before it could be asked")
+}
+
+// seenEarly starts a server that waits for a participant, and asks it meanwhile. It
+// reports whether it was early enough to see anything.
+func seenEarly(t *testing.T) bool {
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +164,7 @@ func TestServeIsThereBeforeItIsReady(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	if !early {
-		t.Skip("the machine is too slow to see it")
+		return false
 	}
 	if err != nil || status != 503 || !strings.Contains(text, "replaying") {
 		t.Errorf("%d %s, %v", status, text, err)
@@ -161,4 +172,5 @@ func TestServeIsThereBeforeItIsReady(t *testing.T) {
 	if err2 != nil || posted != 503 || !strings.Contains(problem, `"code":"not_ready"`) {
 		t.Errorf("%d %s, %v", posted, problem, err2)
 	}
+	return true
 }
