@@ -58,8 +58,8 @@ func (h *ControlHandler) list(c *controlCall) *partProblem {
 	}
 	if s := values.Get("after"); s != "" {
 		x, err := dtc.ParseXID(s)
-		if err != nil {
-			return controlBad("after", "after must be what next was in an earlier page")
+		if err != nil || x.Log != c.ID() { // in another log nothing is older, which would look like the last page
+			return controlBad("after", "after must be what next was in an earlier page of this coordinator; begin again without it")
 		}
 		f.Before = x
 	}
@@ -90,6 +90,9 @@ func (h *ControlHandler) participants(c *controlCall) *partProblem {
 		return trouble
 	}
 	after := values.Get("after")
+	if after != "" && partCheckID(after) != nil {
+		return controlBad("after", "after must be what next was in an earlier page")
+	}
 	answer := struct {
 		Participants []ParticipantStatus `json:"participants"`
 		Next         *string             `json:"next"`

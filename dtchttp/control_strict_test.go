@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtchttp"
@@ -66,6 +67,28 @@ func TestControlQuery(t *testing.T) {
 		}
 	}
 	a.want("GET", "/v1/transactions?state=act%69ve&", "", 200, nil)
+}
+
+// TestControlCursor: a cursor that is none of ours does not look like the last page.
+func TestControlCursor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newDirect(t, vfs.NewMem(), dtc.Config{CompletionWait: -1}, dtchttp.ControlOptions{})
+		mute(a.members[1])
+		for _, id := range []string{"t", "u"} {
+			run(a, id, "payment")
+		}
+		next := a.want("GET", "/v1/transactions?limit=1", "", 200, map[string]any{"transactions.0.id": "u"})["next"].(string)
+		a.want("GET", "/v1/transactions?limit=1&after="+next, "", 200, map[string]any{"transactions.0.id": "t", "next": nil})
+		other := strings.Replace(next, a.c.ID().String(), "lviudzaqwherqils", 1)
+		if other == next {
+			t.Fatal("the log has the id of the other one")
+		}
+		a.want("GET", "/v1/transactions?after="+other, "", 400, map[string]any{"code": "bad_request", "field": "after"})
+		for _, after := range []string{"%00", "a%20b", "%C3%B6", strings.Repeat("z", 65)} {
+			a.want("GET", "/v1/participants?after="+after, "", 400, map[string]any{"code": "bad_request", "field": "after"})
+		}
+		a.want("GET", "/v1/participants?after=nobody", "", 200, map[string]any{"participants.0.id": "orders"}) // it may have left meanwhile
+	})
 }
 
 // serve makes a request with headers of its own, and returns the answer as it is.
