@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/dtc-project/dtc/cmd/dtc/internal/access"
 	"github.com/dtc-project/dtc/dtchttp"
 )
 
@@ -121,7 +120,7 @@ func (e *examination) certificate(ctx context.Context, c *dtchttp.Client, r *rem
 	if err != nil || u.Scheme != "https" {
 		return
 	}
-	cfg, err := access.ClientConfig(r.ca, r.cert, r.key, "")
+	cfg, err := r.tls()
 	if err != nil {
 		return
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtc-project/dtc"
-	"github.com/dtc-project/dtc/cmd/dtc/internal/access"
 	"github.com/dtc-project/dtc/dtchttp"
 )
 
@@ -27,18 +26,16 @@ role operator, list and show that of an observer.`,
 
 // remote is the server that a command is about, and how it is reached.
 type remote struct {
-	server, token, ca, cert, key string
+	server string
+	credentials
 }
 
 // remoteFlags adds the flags that say which server is meant.
 func remoteFlags(cmd *cobra.Command) *remote {
 	r := new(remote)
-	f := cmd.Flags()
-	f.StringVar(&r.server, "server", "", "URL of the coordinator; DTC_SERVER in the environment (default http://127.0.0.1:7420)")
-	f.StringVar(&r.token, "token-file", "", "`FILE` that holds a bearer token; DTC_TOKEN_FILE in the environment")
-	f.StringVar(&r.ca, "ca-file", "", "`FILE` of the authorities that may vouch for the server, in place of the system's")
-	f.StringVar(&r.cert, "cert-file", "", "`FILE` of a client certificate")
-	f.StringVar(&r.key, "key-file", "", "`FILE` of its key")
+	cmd.Flags().StringVar(&r.server, "server", "", "`URL` of the coordinator; DTC_SERVER in the environment (default http://127.0.0.1:7420)")
+	r.flags(cmd)
+	cmd.Flags().Lookup("token-file").Usage += "; DTC_TOKEN_FILE in the environment"
 	return r
 }
 
@@ -55,20 +52,15 @@ func (r *remote) client() (*dtchttp.Client, error) {
 			*v.value = v.otherwise
 		}
 	}
-	opts := &dtchttp.ClientOptions{}
-	if r.token != "" {
-		opts.Bearer = access.Bearer(r.token)
-		if _, err := opts.Bearer(); err != nil {
-			return nil, err
-		}
+	bearer, err := r.bearer()
+	if err != nil {
+		return nil, err
 	}
-	if r.ca != "" || r.cert != "" || r.key != "" {
-		var err error
-		if opts.TLS, err = access.ClientConfig(r.ca, r.cert, r.key, ""); err != nil {
-			return nil, err
-		}
+	config, err := r.tls()
+	if err != nil {
+		return nil, err
 	}
-	c, err := dtchttp.NewClient(r.server, opts)
+	c, err := dtchttp.NewClient(r.server, &dtchttp.ClientOptions{Bearer: bearer, TLS: config})
 	if err != nil {
 		return nil, usageError{err}
 	}
