@@ -28,7 +28,7 @@ var controlFields = [][]string{
 
 // controlMeant is how encoding/json reads a body.
 type controlMeant struct {
-	XID *string `json:"xid"`
+	XID            *string `json:"xid"`
 	ID             *string
 	Branches       []struct{ Participant, Payload json.RawMessage }
 	Participant    *string
