@@ -139,3 +139,35 @@ func TestClientManyBranches(t *testing.T) {
 		t.Errorf("%d bytes took %d of memory: %v", len(many), took, err)
 	}
 }
+
+// TestClientDocument: outcome and committed say the same, or the document says nothing.
+func TestClientDocument(t *testing.T) {
+	for _, tt := range []struct {
+		members string
+		ok      bool
+	}{
+		{`"outcome":"committed","committed":true`, true},
+		{`"outcome":"rolled_back","committed":false`, true},
+		{`"outcome":"heuristic","committed":null`, true},
+		{`"outcome":null,"committed":null`, true},
+		{`"later":{"outcome":1}`, true},
+		{`"outcome":"committed","committed":false`, false},
+		{`"outcome":"rolled_back","committed":true`, false},
+		{`"outcome":"committed"`, false},
+		{`"committed":true`, false},
+		{`"outcome":"heuristic","committed":false`, false},
+		{`"outcome":"COMMITTED","committed":true`, false},
+		{`"outcome":"done"`, false},
+		{`"outcome":true,"committed":true`, false},
+		{`"outcome":"committed","committed":"true"`, false},
+		{`"outcome":"committed","committed":true,"committed":true`, false},
+		{`"branches":{}`, false},
+		{`"branches":[1]`, false},
+		{`"reason":"x"`, false},
+	} {
+		_, err := clientTransaction([]byte(`{"id":"t","xid":"` + fuzzXID + `","state":"x",` + tt.members + `}`))
+		if (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.members, err)
+		}
+	}
+}
