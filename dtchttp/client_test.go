@@ -393,7 +393,7 @@ func TestClientReady(t *testing.T) {
 	}
 	early := httptest.NewServer(dtchttp.NewControlHandler(nil))
 	defer early.Close()
-	if err := newClient(t, early.URL, nil).Ready(ctx); !errors.Is(err, dtc.ErrClosed) || !strings.Contains(err.Error(), "replaying") {
+	if err := newClient(t, early.URL, nil).Ready(ctx); !errors.Is(err, dtc.ErrLogFailed) || !errors.Is(err, dtc.ErrClosed) || !strings.Contains(err.Error(), "replaying") {
 		t.Errorf("replaying: %v", err)
 	}
 	early.Close()
