@@ -77,7 +77,7 @@ func clientTransaction(text []byte) (t Transaction, err error) {
 			return Transaction{}, fmt.Errorf("reason: %w", err)
 		}
 	}
-	list, err := clientList(branches)
+	list, err := clientList(branches, controlMaxBranches)
 	if err != nil {
 		return Transaction{}, fmt.Errorf("branches: %w", err)
 	}
@@ -91,7 +91,10 @@ func clientTransaction(text []byte) (t Transaction, err error) {
 			return Transaction{}, fmt.Errorf("branches[%d]: %w", i, err)
 		}
 	}
-	return t, t.check()
+	if err := t.check(); err != nil {
+		return Transaction{}, err
+	}
+	return t, nil
 }
 
 // check says what a document that was received lacks.
@@ -126,15 +129,20 @@ func (t *Transaction) outcome() (dtc.Outcome, error) {
 	return dtc.OutcomeUnknown, fmt.Errorf("%q is no outcome", partShorten(*t.Outcome, 64))
 }
 
-// clientList returns the items of a list that is a part of valid JSON.
-func clientList(list json.RawMessage) ([]json.RawMessage, error) {
+// clientList returns the items of a list that is a part of valid JSON. More than so many
+// are an error, and take no memory: what is read of an item is larger than its text.
+func clientList(list json.RawMessage, most int) ([]json.RawMessage, error) {
 	switch {
 	case partNull(list):
 		return nil, nil
 	case list[0] != '[':
 		return nil, errors.New("it is no list")
 	}
-	return jsonItems(list, len(list)), nil
+	items := jsonItems(list, most+1)
+	if len(items) > most {
+		return nil, fmt.Errorf("it has more than %d items", most)
+	}
+	return items, nil
 }
 
 // result is what the library would have returned for a document with an outcome.

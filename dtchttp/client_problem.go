@@ -14,14 +14,15 @@ import (
 // something else in its place, which has no Code. Errors of a [Client] wrap it; find it
 // with errors.As, and what it means with errors.Is: [dtc.ErrBadRequest],
 // [dtc.ErrUnknownTx], [dtc.ErrTxConflict], [dtc.ErrFull], [dtc.ErrClosed] (the
-// coordinator is draining, or not ready yet) and [dtc.ErrInDoubt].
+// coordinator is draining), [dtc.ErrLogFailed] (it is not ready, and then that is a
+// [dtc.ErrClosed] too: it may be reading its log) and [dtc.ErrInDoubt].
 type Problem struct {
 	Status int
 	// Code is one of bad_request, unauthorized, forbidden, not_found,
 	// unknown_transaction, method_not_allowed, tx_conflict, too_large,
 	// unsupported_media_type, full, draining, not_ready, outcome_unknown and internal.
 	Code        string
-	Detail      string // a sentence for people
+	Detail      string // a sentence for people, on one line
 	Participant string // the one that is meant
 	Field       string // of the request, that is wrong
 	// RetryAfter is how long the coordinator asks to wait; zero if it does not.
@@ -57,8 +58,10 @@ func (p *Problem) Is(target error) bool {
 		return target == dtc.ErrTxConflict
 	case "full":
 		return target == dtc.ErrFull
-	case "draining", "not_ready":
+	case "draining":
 		return target == dtc.ErrClosed
+	case "not_ready": // its log is being read, or has failed: the code is the same
+		return target == dtc.ErrLogFailed || target == dtc.ErrClosed
 	case "outcome_unknown":
 		return target == dtc.ErrInDoubt
 	}
@@ -87,13 +90,17 @@ func (a callAnswer) problem() *Problem {
 	p := &Problem{Status: a.status, RetryAfter: a.retryAfter()}
 	if media, _, err := mime.ParseMediaType(a.media); err == nil && media == "application/problem+json" {
 		if members, err := a.object(); err == nil {
-			p.Code, _ = partString(members["code"])
-			p.Participant, _ = partString(members["participant"])
-			p.Field, _ = partString(members["field"])
+			for _, m := range []struct {
+				name string
+				to   *string
+			}{{"code", &p.Code}, {"participant", &p.Participant}, {"field", &p.Field}} {
+				text, _ := partString(members[m.name])
+				*m.to = partLine(partShorten(text, 128))
+			}
 			p.RememberedSince, _ = clientTime(members["remembered_since"])
 		}
 	}
-	if p.Detail = a.text(); a.status >= 300 && a.status <= 399 {
+	if p.Detail = partLine(a.text()); a.status >= 300 && a.status <= 399 {
 		// Where to is not repeated: it may hold what was meant for somebody else.
 		p.Detail = "it redirects, and redirects are not followed: give the client the URL of the coordinator itself"
 	}

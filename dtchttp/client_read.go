@@ -118,6 +118,10 @@ func clientPages[T any](ctx context.Context, c *Client, name string, query url.V
 	}
 }
 
+// clientMaxPage bounds the items of a page. It may have more than were asked for: a page
+// of transactions ends between two XIDs, and branches that the sweep found share theirs.
+const clientMaxPage = 100 * controlMaxPage
+
 // clientPage reads a page of a list.
 func clientPage[T any](a callAnswer, name string, read func([]byte) (T, error)) (items []T, next string, err error) {
 	body, err := a.json()
@@ -131,7 +135,7 @@ func clientPage[T any](a callAnswer, name string, read func([]byte) (T, error)) 
 	if list == nil {
 		return nil, "", fmt.Errorf("there is no list of %s in it", name)
 	}
-	texts, err := clientList(list)
+	texts, err := clientList(list, clientMaxPage)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: %w", name, err)
 	}

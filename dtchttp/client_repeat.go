@@ -18,7 +18,7 @@ import (
 
 // Of an answer so many bytes are read: a document may have a thousand branches, each
 // with the text of an error, and a page a hundred documents.
-const clientMaxAnswer = 16 << 20
+const clientMaxAnswer = 8 << 20
 
 // clientCall is a request that may be sent again.
 type clientCall struct {
@@ -128,17 +128,18 @@ func (c *Client) once(ctx context.Context, q *clientCall, read func(callAnswer) 
 	return err
 }
 
-// The pauses between attempts: half of each is left to chance, so that clients which
-// lost their coordinator together do not come back together.
+// The longest pauses between attempts. Each is drawn at random between nothing and that
+// (full jitter), so that clients which lost their coordinator together do not come back
+// together.
 const (
 	clientFirstPause = 50 * time.Millisecond
-	clientLastPause  = 5 * time.Second
+	clientLastPause  = time.Second
 )
 
 // clientPause waits after the n-th attempt, for at least as long as was asked for.
 func clientPause(ctx context.Context, n int, least time.Duration) error {
 	pause := min(clientFirstPause<<min(n, 16), clientLastPause)
-	pause = max(pause/2+rand.N(pause/2+1), least)
+	pause = max(rand.N(pause)+1, least)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

@@ -3,6 +3,7 @@ package dtchttp_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -178,6 +179,46 @@ func TestControlDrain(t *testing.T) {
 		}
 		if err := a.c.Close(); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+// TestControlDrainSlow: a request whose body comes too late is refused, and keeps nobody
+// waiting.
+func TestControlDrainSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newDirect(t, vfs.NewMem(), dtc.Config{}, dtchttp.ControlOptions{MaxInFlight: 1})
+		a.want("POST", "/v1/transactions/begin", `{"id":"s"}`, 201, nil)
+		a.want("POST", "/v1/transactions/s/branches", `{"participant":"payment"}`, 201, nil)
+		begun := a.c.Stats().Begun
+		var slow sync.WaitGroup
+		var bodies []*io.PipeWriter
+		for path, body := range map[string]string{
+			"": `{` + order + `}`, "/begin": `{}`, "/s/branches": `{"participant":"orders"}`,
+		} {
+			in, out := io.Pipe()
+			bodies = append(bodies, out)
+			slow.Go(func() {
+				r, _ := http.NewRequest("POST", "http://dtc.test/v1/transactions"+path, io.MultiReader(in, strings.NewReader(body)))
+				r.Header.Set("Content-Type", "application/json")
+				r.ContentLength = -1
+				if status, _, answer := a.send(r); status != 503 || answer["code"] != "draining" {
+					t.Errorf("%s: %d %v", path, status, answer)
+				}
+			})
+		}
+		synctest.Wait()
+		a.want("POST", "/v1/transactions/s/commit", "", 200, nil) // they take nobody's place
+		a.h.Drain()
+		if err := a.h.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for _, b := range bodies {
+			_ = b.Close()
+		}
+		slow.Wait()
+		if n := a.c.Stats().Begun; n != begun {
+			t.Errorf("%d were begun", n-begun)
 		}
 	})
 }

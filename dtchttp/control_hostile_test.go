@@ -30,7 +30,7 @@ type hostile struct {
 
 func newHostile(t *testing.T) *hostile {
 	t.Helper()
-	h := &hostile{api: newAPI(t, dtc.Config{}, dtchttp.ControlOptions{})}
+	h := &hostile{api: newAPI(t, dtc.Config{}, dtchttp.ControlOptions{MaxInFlight: 100, MaxBytes: 64 << 20})}
 	h.Server.Close()
 	h.Server = httptest.NewUnstartedServer(h.api.h)
 	c := h.Config
@@ -114,6 +114,13 @@ func TestControlStalled(t *testing.T) {
 		"", "POST /v1/transactions HTTP/1.1\r\nHost", hostileHead + "Content-Length: 1048576\r\n\r\n",
 		hostileHead + "Content-Length: 1000\r\n\r\n{" + order, hostileHead + "Transfer-Encoding: chunked\r\n\r\n100\r\n{" + order,
 	}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
 	conns := make([]*net.TCPConn, clients)
 	for i := range conns {
 		conns[i] = h.dial()
@@ -128,6 +135,10 @@ func TestControlStalled(t *testing.T) {
 	}
 	h.want("GET", "/v1/participants", "", 200, nil)
 	h.wantText("/readyz", 200, "ok\n")
+	each := (heap() - before) / int64(clients)
+	if t.Logf("each takes %d bytes of the heap", each); each > 64<<10 {
+		t.Error("what is announced takes memory before it comes")
+	}
 	for _, conn := range conns {
 		_ = conn.Close()
 	}

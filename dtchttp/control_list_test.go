@@ -114,6 +114,40 @@ func TestControlList(t *testing.T) {
 	})
 }
 
+// TestControlListOrphans: branches that no log knows share the name of the transaction
+// that they were part of, and stand on one page, so that the next begins after them.
+func TestControlListOrphans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		a := newDirect(t, disk, dtc.Config{}, dtchttp.ControlOptions{})
+		for _, m := range a.members[:2] {
+			m.OnRollback = func(context.Context, dtc.Branch) error { return errors.New("stuck") }
+		}
+		entered, release := held(a.members[2])
+		defer release()
+		var xid any
+		go func() { xid = run(a, "t", "inventory", "payment", "orders")["xid"] }()
+		<-entered
+		synctest.Wait()
+		after := disk.CrashWith(func(int, int) int { return 0 })
+		if err := a.c.Close(); err != nil { // once it is rolled back
+			t.Fatal(err)
+		}
+		b := newDirect(t, after, dtc.Config{CompletionWait: -1}, dtchttp.ControlOptions{}, a.members[:2]...)
+		time.Sleep(5 * time.Minute)
+		mute(b.members[0])
+		run(b, "new", "inventory")
+		synctest.Wait()
+		page := b.want("GET", "/v1/transactions?limit=1", "", 200, map[string]any{"transactions.0.id": "new", "transactions.1": nil})
+		page = b.want("GET", "/v1/transactions?limit=1&after="+fmt.Sprint(page["next"]), "", 200, map[string]any{
+			"transactions.0.id": "", "transactions.0.xid": xid, "transactions.1.id": "", "transactions.1.xid": xid, "transactions.2": nil, "next": nil,
+		})
+		if p, q := at(page, "transactions.0.branches.0.participant"), at(page, "transactions.1.branches.0.participant"); p == q {
+			t.Errorf("%v", page)
+		}
+	})
+}
+
 // run runs a transaction over the named participants.
 func run(a *api, id string, participants ...string) map[string]any {
 	a.t.Helper()

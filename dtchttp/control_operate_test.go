@@ -126,6 +126,10 @@ func TestControlResolveCalls(t *testing.T) {
 		a.members[1].OnCommit = func(context.Context, dtc.Branch) error { return errors.New("broken") }
 		run(a, "t", "payment")
 		time.Sleep(time.Hour)
+		doc := a.want("GET", "/v1/transactions/t", "", 200, nil)
+		if n := at(doc, "branches.0.attempts"); n != float64(a.members[1].Counts().Calls-1) { // without that of phase one
+			t.Errorf("%v attempts, %+v", n, a.members[1].Counts())
+		}
 		a.want("POST", "/v1/transactions/t/branches/payment/resolve", `{"outcome":"committed","reason":"`+strings.Repeat("x", 1024)+`"}`, 200, map[string]any{"state": "committed"})
 		calls := a.members[1].Counts().Calls
 		time.Sleep(time.Hour)

@@ -236,3 +236,33 @@ func TestControlClientGone(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 }
+
+// TestControlTrace: the caller's trace goes with the calls of participants, in both
+// phases.
+func TestControlTrace(t *testing.T) {
+	a := newDirect(t, vfs.NewMem(), dtc.Config{}, dtchttp.ControlOptions{})
+	seen := make(chan string, 10)
+	m := a.members[2]
+	m.OnPrepare = func(ctx context.Context, _ dtc.Branch) (dtc.Vote, error) {
+		seen <- dtchttp.Traceparent(ctx)
+		return dtc.VoteCommit, nil
+	}
+	m.OnCommit = func(ctx context.Context, _ dtc.Branch) error {
+		seen <- dtchttp.Traceparent(ctx)
+		return nil
+	}
+	const trace = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
+	for sent, want := range map[string]string{trace: trace, "": "", "00-nonsense": ""} {
+		r, _ := http.NewRequest("POST", "http://dtc.test/v1/transactions", strings.NewReader(`{"branches":[{"participant":"orders"}]}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Traceparent", sent)
+		if status, _, answer := a.send(r); status != 200 {
+			t.Errorf("%d %v", status, answer)
+		}
+		for range 2 {
+			if got := <-seen; got != want {
+				t.Errorf("%q arrived as %q", sent, got)
+			}
+		}
+	}
+}

@@ -26,10 +26,13 @@ import (
 type registry struct {
 	calls []string
 	now   map[string]dtc.Participant
+
+	listing bool // whether the last one was, when it was registered
 }
 
 func (r *registry) RegisterWith(p dtc.Participant, timing dtc.Timing) error {
 	r.calls = append(r.calls, fmt.Sprintf("+%s %v", p.ID(), timing.PrepareTimeout))
+	r.listing = p.(dtc.Lister).Listing()
 	r.now[p.ID()] = p
 	return nil
 }
@@ -157,11 +160,14 @@ func TestApply(t *testing.T) {
 	if kind, url := f.Describe("c"); kind != "http" || url != a.URL+"/c" {
 		t.Error(kind, url)
 	}
+	if got := apply("prepare_timeout: 7s\n" + file("b: {url: '"+b.URL+"', prepare_timeout: 1s}", "d: {url: '"+a.URL+"'}")); got != "+d 7s, -c" || !r.listing {
+		t.Errorf("%s; %v: it is asked whether it lists before it is used", got, r.listing)
+	}
 	if kind, url := f.Describe("a"); kind != "" || url != "" {
 		t.Error(kind, url)
 	}
-	if got := apply(base); got != "+a 5s, +b 5s, -c" || !r.now["a"].(dtc.Lister).Listing() {
-		t.Error(got, "or it was not asked whether it lists before it was used")
+	if got := apply(base); got != "+a 5s, +b 5s, -d" {
+		t.Error(got)
 	}
 	if got := apply(file("a: {url: '" + b.URL + "'}")); got != "+a 5s, -b" || r.now["a"] == all[0] {
 		t.Error(got)
