@@ -28,7 +28,7 @@ func (tx *ClientTx) XID() dtc.XID { return tx.xid }
 // the function given to Run has returned, with the payload, which must be JSON; if the
 // function fails it is asked to roll back.
 func (tx *ClientTx) Enlist(ctx context.Context, participant string, payload []byte) error {
-	_, _, err := tx.c.Enlist(ctx, tx.id, dtc.Branch{Participant: participant, Payload: payload})
+	_, _, err := tx.c.Enlist(ctx, tx.id, dtc.Branch{Participant: participant, Payload: payload, XID: tx.xid})
 	return err
 }
 
@@ -78,7 +78,7 @@ func (c *Client) grow(ctx context.Context, opts *dtc.TxOptions, tx *ClientTx, fn
 	returned := false
 	defer func() {
 		if !returned {
-			_ = c.giveUp(ctx, tx.id, errors.New("dtc: the function given to Run panicked"))
+			_ = c.giveUp(ctx, tx, errors.New("dtc: the function given to Run panicked"))
 		}
 	}()
 	err := fn(ctx, tx)
@@ -87,9 +87,14 @@ func (c *Client) grow(ctx context.Context, opts *dtc.TxOptions, tx *ClientTx, fn
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		return c.giveUp(ctx, tx.id, err)
+		return c.giveUp(ctx, tx, err)
 	}
-	t, err := c.Commit(ctx, tx.id, opts)
+	mine := dtc.TxOptions{XID: tx.xid}
+	if opts != nil {
+		mine = *opts
+		mine.XID = tx.xid
+	}
+	t, err := c.Commit(ctx, tx.id, &mine)
 	switch {
 	case err == nil || errors.Is(err, dtc.ErrInDoubt):
 		return c.outcomeOf(t, err)
@@ -97,21 +102,21 @@ func (c *Client) grow(ctx context.Context, opts *dtc.TxOptions, tx *ClientTx, fn
 		// It was begun, and the only request to commit it found it gone.
 		return &dtc.RollbackError{TxID: tx.id, Reason: dtc.Reason{Code: dtc.ReasonRecovered, Message: "the coordinator no longer had it when it was to be committed"}, Err: err}
 	}
-	return c.giveUp(ctx, tx.id, err) // the request to commit it was not carried out
+	return c.giveUp(ctx, tx, err) // the request to commit it was not carried out
 }
 
 // giveUp rolls a transaction back that nobody has asked to commit. If the coordinator
 // does not hear of it, it does so by itself at the end of the transaction's lifetime.
-func (c *Client) giveUp(ctx context.Context, id dtc.TxID, why error) error {
+func (c *Client) giveUp(ctx context.Context, tx *ClientTx, why error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.attempt)
 	defer cancel()
-	t, err := c.Rollback(ctx, id)
+	t, err := c.Rollback(ctx, tx.id, &dtc.TxOptions{XID: tx.xid})
 	if err == nil {
 		if o, _ := t.outcome(); o != dtc.RolledBack {
 			return c.outcomeOf(t, nil) // somebody else ended it
 		}
 	}
-	return &dtc.RollbackError{TxID: id, Reason: dtc.Reason{Code: dtc.ReasonCancelled, Message: why.Error()}, Err: why}
+	return &dtc.RollbackError{TxID: tx.id, Reason: dtc.Reason{Code: dtc.ReasonCancelled, Message: why.Error()}, Err: why}
 }
 
 // outcomeOf returns the error for an outcome that was asked for.

@@ -1,7 +1,6 @@
 package dtchttp
 
 import (
-	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -132,8 +131,5 @@ func (e *clientUnsent) Unwrap() error { return e.err }
 
 // clientDoubt says that what a request asked for may have been done.
 func clientDoubt(id dtc.TxID, why error) error {
-	if errors.Is(why, dtc.ErrInDoubt) {
-		return why
-	}
 	return fmt.Errorf("%w: %s: %w", dtc.ErrInDoubt, id, why)
 }

@@ -53,10 +53,10 @@ func (c *Client) try(ctx context.Context, q *clientCall) (callAnswer, clientFate
 	r := (&http.Request{Method: q.method, URL: u, Host: u.Host, Header: make(http.Header, 8)}).WithContext(ctx)
 	if q.method != http.MethodGet {
 		r.ContentLength = int64(len(q.body))
-		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(q.body)), nil }
-		r.Body, _ = r.GetBody()
+		r.Body = io.NopCloser(bytes.NewReader(q.body))
 		r.Header["Content-Type"] = callJSON
-		r.Header["Idempotency-Key"] = nil // says so to the transport, and is not sent
+		// No Idempotency-Key: it would let the transport repeat the request by itself,
+		// and nobody would know that an earlier one may have been carried out.
 	}
 	a, err := c.sender.send(r, q.method, clientMaxAnswer)
 	switch {

@@ -83,6 +83,7 @@ func (c *Client) Enlist(ctx context.Context, id dtc.TxID, b dtc.Branch) (x dtc.X
 	if err != nil {
 		return dtc.XID{}, false, err
 	}
+	branch.XID = clientXID(&dtc.TxOptions{XID: b.XID})
 	q := &clientCall{id: id, method: http.MethodPost, path: "/v1/transactions" + clientPath(string(id), "branches")}
 	if q.body, err = clientBody(branch); err != nil {
 		return dtc.XID{}, false, err
@@ -115,8 +116,12 @@ func (c *Client) Commit(ctx context.Context, id dtc.TxID, opts *dtc.TxOptions) (
 
 // Rollback rolls back a transaction that [Client.Begin] began, as
 // [dtc.Coordinator.Rollback] does.
-func (c *Client) Rollback(ctx context.Context, id dtc.TxID) (Transaction, error) {
-	return c.end(ctx, id, "rollback", nil)
+func (c *Client) Rollback(ctx context.Context, id dtc.TxID, opts *dtc.TxOptions) (Transaction, error) {
+	var only dtc.TxOptions // how long it may take is no matter of a rollback's
+	if opts != nil {
+		only.XID = opts.XID
+	}
+	return c.end(ctx, id, "rollback", &only)
 }
 
 func (c *Client) end(ctx context.Context, id dtc.TxID, verb string, opts *dtc.TxOptions) (Transaction, error) {
@@ -125,7 +130,10 @@ func (c *Client) end(ctx context.Context, id dtc.TxID, verb string, opts *dtc.Tx
 	}
 	q := &clientCall{id: id, method: http.MethodPost, path: "/v1/transactions" + clientPath(string(id), verb), extra: clientExtra(opts)}
 	var err error
-	if q.body, err = json.Marshal(newClientTimes(opts)); err != nil {
+	if q.body, err = json.Marshal(struct {
+		clientTimes
+		XID string `json:"xid,omitempty"`
+	}{newClientTimes(opts), clientXID(opts)}); err != nil {
 		return Transaction{}, err
 	}
 	return c.ended(ctx, q)
@@ -177,6 +185,14 @@ func newClientTimes(opts *dtc.TxOptions) (t clientTimes) {
 	return t
 }
 
+// clientXID says which transaction of an id is meant.
+func clientXID(opts *dtc.TxOptions) string {
+	if opts == nil || opts.XID.IsZero() {
+		return ""
+	}
+	return opts.XID.String()
+}
+
 // clientExtra is how long an answer may take because its caller asked for it.
 func clientExtra(opts *dtc.TxOptions) time.Duration {
 	if opts == nil {
@@ -188,6 +204,7 @@ func clientExtra(opts *dtc.TxOptions) time.Duration {
 type clientBranch struct {
 	Participant string          `json:"participant"`
 	Payload     json.RawMessage `json:"payload,omitempty"`
+	XID         string          `json:"xid,omitempty"`
 }
 
 func newClientBranch(b dtc.Branch) (clientBranch, error) {

@@ -137,7 +137,7 @@ func TestClientSteps(t *testing.T) {
 				t.Errorf("%q: %+v, %v", id, doc, err)
 			}
 		}
-		if doc, err := c.Rollback(ctx, id); err != nil || doc.Outcome == nil || *doc.Outcome != "committed" {
+		if doc, err := c.Rollback(ctx, id, nil); err != nil || doc.Outcome == nil || *doc.Outcome != "committed" {
 			t.Errorf("%q rolled back after it was committed: %+v, %v", id, doc, err)
 		}
 		if o, err := c.Outcome(ctx, id); o != dtc.Committed || err != nil {
@@ -148,7 +148,7 @@ func TestClientSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if doc, err := c.Rollback(ctx, dtc.TxID(doc.ID)); err != nil || *doc.Outcome != "rolled_back" || doc.Reason.Code != "cancelled" {
+	if doc, err := c.Rollback(ctx, dtc.TxID(doc.ID), nil); err != nil || *doc.Outcome != "rolled_back" || doc.Reason.Code != "cancelled" {
 		t.Errorf("%+v, %v", doc, err)
 	}
 	_, err = c.Commit(ctx, "never", nil)

@@ -33,10 +33,11 @@ type controlRequest struct {
 	Lifetime       time.Duration
 	Outcome        dtc.Outcome
 	Reason         string
+	XID            dtc.XID // which transaction of the id is meant
 }
 
 func (q *controlRequest) options() *dtc.TxOptions {
-	return &dtc.TxOptions{PrepareTimeout: q.PrepareTimeout, CompletionWait: q.CompletionWait, Lifetime: q.Lifetime}
+	return &dtc.TxOptions{PrepareTimeout: q.PrepareTimeout, CompletionWait: q.CompletionWait, Lifetime: q.Lifetime, XID: q.XID}
 }
 
 // controlBad is a request that is wrong in a field.
@@ -173,6 +174,12 @@ func (q *controlRequest) take(name string, value json.RawMessage, at string) *pa
 		}
 	case "reason":
 		q.Reason = s
+	case "xid":
+		x, err := dtc.ParseXID(s)
+		if err != nil {
+			return controlBad(at, "%s must be what the answer to begin said", at)
+		}
+		q.XID = x
 	case "outcome":
 		switch s {
 		case dtc.Committed.String():

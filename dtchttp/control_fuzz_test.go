@@ -20,14 +20,15 @@ import (
 var controlFields = [][]string{
 	{"id", "branches", "prepare_timeout", "completion_wait"},
 	{"id", "timeout"},
-	{"participant", "payload"},
-	{"prepare_timeout", "completion_wait"},
+	{"participant", "payload", "xid"},
+	{"prepare_timeout", "completion_wait", "xid"},
 	{"outcome", "reason"},
 	{},
 }
 
 // controlMeant is how encoding/json reads a body.
 type controlMeant struct {
+	XID            *string `json:"xid"`
 	ID             *string
 	Branches       []struct{ Participant, Payload json.RawMessage }
 	Participant    *string
@@ -119,6 +120,13 @@ func controlCheckMeaning(t *testing.T, body []byte, fields []string, q *controlR
 	}
 	if meant.CompletionWait != nil && want.CompletionWait == 0 {
 		want.CompletionWait = -1
+	}
+	if s := text(meant.XID); s != "" {
+		x, err := dtc.ParseXID(s)
+		if err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+		want.XID = x
 	}
 	switch text(meant.Outcome) {
 	case "committed":

@@ -33,6 +33,7 @@ type counts struct {
 	committed, rolledBack, lost, refused, gone   int
 	repeated, reruns, foreign                    int
 	toldUnderFault, toldUnderHit, unknown, found int
+	forgotten                                    int
 }
 
 // tale is what the clients know of one id.
@@ -181,7 +182,7 @@ func (c *counts) String() string {
 	return fmt.Sprintf("%d transactions posted whole and %d grown by steps, in %d requests\n"+
 		"told %d committed (%d of them though messages about them were hit, %d during a kill, stop or partition), %d rolled back;"+
 		" %d answers lost, %d refusals, %d gone; %d answers told again, %d ids run again after a rollback and a kill, %d under another XID\n"+
-		"%d ids of unknown outcome at the end of the storm, of which %d had committed",
+		"%d ids of unknown outcome at the end of the storm, of which %d had committed; %d told rolled back are not remembered",
 		c.whole, c.steps, c.requests, c.committed, c.toldUnderFault, c.toldUnderHit, c.rolledBack,
-		c.lost, c.refused, c.gone, c.repeated, c.reruns, c.foreign, c.unknown, c.found)
+		c.lost, c.refused, c.gone, c.repeated, c.reruns, c.foreign, c.unknown, c.found, c.forgotten)
 }

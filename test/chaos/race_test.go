@@ -6,4 +6,4 @@ package chaos_test
 func init() { buildFlags = append(buildFlags, "-race") }
 
 // inDoubt is how many transactions wait for a dead participant; see norace_test.go.
-const inDoubt = 5_000
+const inDoubt = 2_000

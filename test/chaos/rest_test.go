@@ -128,6 +128,9 @@ func (c *cast) inquire() {
 		case err != nil:
 			c.fail("%s: %v", id, err)
 		case r.status == http.StatusNotFound && t.committed == "":
+			if known {
+				c.forgotten++
+			}
 		case r.status == http.StatusNotFound:
 			c.fail("%s: told committed, and now nobody knows it", id)
 		case r.Outcome == nil:
