@@ -56,12 +56,15 @@ func TestTxList(t *testing.T) {
 	if err := json.Unmarshal([]byte(list("--limit", "1", "-o", "json").out), &doc); err != nil || len(doc.Transactions) != 1 || !doc.More || doc.Transactions[0].ID != "order-2" {
 		t.Errorf("%+v, %v", doc, err)
 	}
-	b.enter = nil
-	b.away.Store(false)
-	for _, id := range []string{"order-1", "order-2"} {
+	for _, id := range []string{"order-1", "order-2"} { // while b is away: nothing ends before it is asked for
 		call(t, append([]string{"tx", "retry", id}, at...)...).want(t, exitDone, id, "called now")
 	}
-	until(t, "both are finished", func() bool { return strings.Contains(list().out, "nothing") })
+	b.enter = nil
+	b.away.Store(false)
+	until(t, "both are finished", func() bool {
+		call(t, append([]string{"tx", "retry", "order-1"}, at...)...) // once it answers both are served
+		return strings.Contains(list().out, "nothing")
+	})
 	list("--state", "committed").want(t, exitDone, "order-1", "order-2")
 	call(t, append([]string{"tx", "retry", "order-1"}, at...)...).want(t, exitFailed, "order-1")
 }
