@@ -17,15 +17,15 @@ func waiting(t *testing.T, ids ...string) (*running, *service) {
 	t.Helper()
 	a, b := newService(t, "a", true), newService(t, "b", true)
 	r := serve(t, nil, "--data", dataDir(t), "--participant", "a="+a.URL, "--participant", "b="+b.URL, "--completion-wait", "0s")
-	b.enter, b.leave = make(chan string), make(chan bool)
+	b.deaf.Store(true) // it votes, and no decision reaches it in between
 	for _, id := range ids {
-		b.away.Store(false)
-		go func() { <-b.enter; b.away.Store(true); b.leave <- true }()
 		tx := r.transaction(r.want(200, "POST", "/v1/transactions", branchesOf(id, "a", "b")))
 		if tx.Outcome == nil || *tx.Outcome != "committed" {
 			t.Fatalf("%+v", tx)
 		}
 	}
+	b.away.Store(true)
+	b.deaf.Store(false)
 	until(t, "b was missed", func() bool { return strings.Contains(r.want(200, "GET", "/v1/transactions", ""), "503") })
 	return r, b
 }
@@ -59,7 +59,6 @@ func TestTxList(t *testing.T) {
 	for _, id := range []string{"order-1", "order-2"} { // while b is away: nothing ends before it is asked for
 		call(t, append([]string{"tx", "retry", id}, at...)...).want(t, exitDone, id, "called now")
 	}
-	b.enter = nil
 	b.away.Store(false)
 	until(t, "both are finished", func() bool {
 		call(t, append([]string{"tx", "retry", "order-1"}, at...)...) // once it answers both are served
