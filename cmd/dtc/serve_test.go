@@ -102,6 +102,7 @@ func TestServeSettings(t *testing.T) {
 // TestServeShowsNoCredentials: of the URL of a participant they go to the participant,
 // and nowhere else.
 func TestServeShowsNoCredentials(t *testing.T) {
+	t.Parallel()
 	a := newService(t, "a", false)
 	with := strings.Replace(a.URL, "http://", "http://us3r:hunter2@", 1)
 	down := "http://us3r:hunter2@127.0.0.1:1/base"

@@ -52,6 +52,7 @@ func TestServeDrains(t *testing.T) {
 // TestServeDrainTimeout: it does not wait for ever, neither for a step that does not
 // come nor for a participant.
 func TestServeDrainTimeout(t *testing.T) {
+	t.Parallel()
 	a := newService(t, "a", false)
 	a.enter, a.leave = make(chan string, 1), make(chan bool)
 	dir := dataDir(t)

@@ -98,6 +98,7 @@ func (a *authority) pool() *x509.CertPool {
 // tokens or certificates, participants are called with a certificate or a token of the
 // coordinator's, and everything is renewed while it runs.
 func TestServeTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	servers, callers, ours, next := newAuthority(t, "servers"), newAuthority(t, "callers"), newAuthority(t, "ours"), newAuthority(t, "next")
