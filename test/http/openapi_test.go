@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -169,12 +168,14 @@ func TestOpenAPI(t *testing.T) {
 	t.Run("operators", func(t *testing.T) { operators(t, s) })
 	t.Run("every operation", func(t *testing.T) { everywhere(t, s) })
 	t.Run("refused", func(t *testing.T) { refused(t, s) })
+	t.Run("failing log", func(t *testing.T) { failingLog(t, s) })
+	t.Run("found", func(t *testing.T) { found(t, s) })
 	t.Run("documents", func(t *testing.T) { documents(t, s) })
 	t.Run("process", func(t *testing.T) { process(t, s) })
 	s.complete(map[string]string{
-		"GET /metrics 503": "more than four have to read them at one moment, which cannot be arranged from outside",
-		"GET /metrics 401": "the test of the server with tokens sees it: cmd/dtc/servetls_test.go",
-		"GET /metrics 403": "the same",
+		"GET /metrics 503":              "more than four have to read them at one moment, which cannot be arranged from outside",
+		"GET /metrics 401 unauthorized": "the test of the server with tokens sees it: cmd/dtc/servetls_test.go",
+		"GET /metrics 403 forbidden":    "the same",
 	})
 }
 
@@ -372,28 +373,4 @@ func refused(t *testing.T, s *spec) {
 	c.want(503, "POST", "/v1/transactions", `{"branches":[{"participant":"orders"}]}`)
 	c.want(503, "POST", "/v1/transactions/begin", "")
 	c.want(503, "POST", "/v1/transactions/x/branches", `{"participant":"orders"}`)
-}
-
-// documents: what the server may send, and a test cannot easily bring out, is in the file.
-func documents(t *testing.T, s *spec) {
-	for name, v := range map[string]any{
-		"Transaction": dtchttp.Transaction{}, "TransactionBranch": dtchttp.TxBranch{},
-		"Reason": dtchttp.Reason{}, "ParticipantStatus": dtchttp.ParticipantStatus{},
-	} {
-		schema := s.model.Components.Schemas.GetOrZero(name).Schema()
-		var sent, always, listed []string
-		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
-			field, option, _ := strings.Cut(f.Tag.Get("json"), ",")
-			sent = append(sent, field)
-			if option == "" {
-				always = append(always, field)
-			}
-		}
-		for field := range schema.Properties.FromOldest() {
-			listed = append(listed, field)
-		}
-		if !sameSet(sent, listed) || !sameSet(always, schema.Required) {
-			t.Errorf("%s: the server sends %q, always %q; the file lists %q, required %q", name, sent, always, listed, schema.Required)
-		}
-	}
 }

@@ -4,6 +4,7 @@ package http_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -33,7 +34,7 @@ type spec struct {
 	validator validator.Validator
 
 	mu   sync.Mutex
-	seen map[string]bool // operations with statuses, "GET /livez 200"
+	seen map[string]bool // operations with statuses and codes, "GET /livez 200"
 }
 
 // operation is one operation of a description.
@@ -164,7 +165,9 @@ func (s *spec) check(r *http.Request, body []byte, status int, header http.Heade
 		bad("the file does not list this status for %s", op)
 		return
 	}
-	s.seen[fmt.Sprint(op, " ", status)] = true
+	var problem struct{ Code string }
+	_ = json.Unmarshal(answer, &problem) // it may be something else
+	s.seen[strings.TrimSpace(fmt.Sprint(op, " ", status, " ", problem.Code))] = true
 	media, params, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if err != nil || resp.Content.GetOrZero(media) == nil {
 		bad("the media type is %q (%v)", header.Get("Content-Type"), err)
@@ -254,7 +257,23 @@ func (s *spec) refuses(method, target, body string) bool {
 	return !ok
 }
 
-// complete checks that every status of every operation was seen, but for those that have
+// codes returns the codes that an answer may have, or one that is empty.
+func codes(resp *v3.Response) (codes []string) {
+	problem := resp.Content.GetOrZero("application/problem+json")
+	if problem == nil {
+		return []string{""}
+	}
+	code := problem.Schema.Schema().AllOf[1].Schema().Properties.GetOrZero("code").Schema()
+	if code.Const != nil {
+		return []string{code.Const.Value}
+	}
+	for _, word := range code.Enum {
+		codes = append(codes, word.Value)
+	}
+	return codes
+}
+
+// complete checks that every status and code of every operation was seen, but for those that have
 // a reason.
 func (s *spec) complete(unseen map[string]string) {
 	s.t.Helper()
@@ -262,8 +281,10 @@ func (s *spec) complete(unseen map[string]string) {
 	defer s.mu.Unlock()
 	listed := map[string]bool{}
 	for _, op := range s.operations() {
-		for code := range op.Responses.Codes.FromOldest() {
-			listed[op.String()+" "+code] = true
+		for status, resp := range op.Responses.Codes.FromOldest() {
+			for _, code := range codes(resp) {
+				listed[strings.TrimSpace(op.String()+" "+status+" "+code)] = true
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(listed)) {
