@@ -39,6 +39,9 @@ func (tx *ClientTx) Enlist(ctx context.Context, participant string, payload []by
 //
 // The errors are those of [Client.Execute]. An id that was begun by another Run is joined
 // by id alone: fn is not called, and the outcome of the other is waited for and returned.
+// So it is too if the answer that told of the begin was lost: whose it is nobody can tell
+// then, and at the end of its lifetime it is rolled back. With an empty id there is no other,
+// and fn is called; give one only if a repetition is to join.
 // If this process ends meanwhile the coordinator rolls the transaction back when its
 // lifetime is over.
 func (c *Client) Run(ctx context.Context, id dtc.TxID, fn func(context.Context, *ClientTx) error) error {

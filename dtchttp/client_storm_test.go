@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtchttp"
@@ -75,5 +76,34 @@ func TestClientStorm(t *testing.T) {
 	}
 	if n := a.c.Stats().Begun; n != 50 {
 		t.Errorf("%d transactions were begun for 50 ids", n)
+	}
+}
+
+// TestClientRunLostBegin: when the answer to the begin is lost, an id that nobody else can
+// have goes on, and one that may be another's commits nothing.
+func TestClientRunLostBegin(t *testing.T) {
+	for _, id := range []dtc.TxID{"", "given"} {
+		a := newAPI(t, dtc.Config{KeepEnded: 100}, dtchttp.ControlOptions{})
+		var requests atomic.Int64
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if requests.Add(1) == 1 {
+				a.h.ServeHTTP(httptest.NewRecorder(), r)
+				panic(http.ErrAbortHandler)
+			}
+			a.h.ServeHTTP(w, r)
+		}))
+		t.Cleanup(s.Close)
+		opts := &dtc.TxOptions{Lifetime: time.Minute}
+		if id != "" {
+			opts.Lifetime = 100 * time.Millisecond
+		}
+		called := false
+		err := newClient(t, s.URL, nil).RunWith(t.Context(), id, opts, func(ctx context.Context, tx *dtchttp.ClientTx) error {
+			called = true
+			return tx.Enlist(ctx, "orders", nil)
+		})
+		if made := id == ""; called != made || made && err != nil || !made && !errors.Is(err, dtc.ErrRolledBack) {
+			t.Errorf("%q: called %v, %v", id, called, err)
+		}
 	}
 }
