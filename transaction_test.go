@@ -94,8 +94,8 @@ func TestTransactionsByPage(t *testing.T) {
 				t.Fatal(err)
 			}
 			want = append(want, id)
+			synctest.Wait() // so that they end in the order in which they began
 		}
-		synctest.Wait()
 		slices.Reverse(want)
 		pages := func(f dtc.Filter) (got []dtc.TxID) {
 			for {
