@@ -56,6 +56,7 @@ HOURS ?=
 
 soak: export DTC_CRASH_IMAGES = $(IMAGES)
 soak: export DTC_SOAK_HOURS = $(HOURS)
+soak: export DTC_CHAOS = $(if $(HOURS),$(HOURS)h,10m)
 soak: ## open IMAGES=n crashed disks, kill recovery at every step, walk worlds for HOURS=n
 	@status=0; \
 	go test -count=1 -timeout 0 -v -run 'Kill|TestCrash|Checkpoint|Thousand' . ./wal || status=1; \

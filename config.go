@@ -96,8 +96,11 @@ type TxOptions struct {
 	PrepareTimeout time.Duration
 	// CompletionWait overrides [Config.CompletionWait]; negative means not at all.
 	CompletionWait time.Duration
-	// Lifetime overrides [Config.TxLifetime], for Run.
+	// Lifetime overrides [Config.TxLifetime], for Run and Begin.
 	Lifetime time.Duration
+	// XID, if not zero, says which transaction of that id is meant, for Commit and
+	// Rollback: another one is an [ErrTxConflict]. See [Coordinator.Begin].
+	XID XID
 }
 
 var defaultTiming = Timing{

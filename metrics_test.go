@@ -103,7 +103,7 @@ func activeByState(t *testing.T, inline bool) {
 
 	killed := disk.Kill() // without what only grows, and what was not forced
 	hear <- true
-	_, _ = c.Rollback(t.Context(), "g1")
+	_, _ = c.Rollback(t.Context(), "g1", nil)
 	expect("two are over", states(0, 0, 3, 2))
 	mem.away.Store(false)
 	settle(t, c)

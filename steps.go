@@ -31,8 +31,11 @@ func NewTxID() TxID { return TxID("tx-" + strings.ToLower(rand.Text())) }
 // ([Config.TxLifetime]), when the coordinator is closed, and by a crash; nothing of it
 // is in the log before Commit.
 //
-// The same id while it may still grow is the same transaction, and begun is false. An
-// id that runs otherwise, or has ended and is remembered, is an [ErrTxConflict]. The
+// The same id while it may still grow is the same transaction, and begun is false.
+// After a crash it is a new one, without the branches of the one that was lost: a request
+// to begin it that comes late would bring it about unseen. Who has enlisted something
+// therefore names the XID in [Branch.XID] and [TxOptions.XID] from then on. An id that
+// runs otherwise, or has ended and is remembered, is an [ErrTxConflict]. The
 // other errors are [ErrBadRequest], [ErrFull], [ErrClosed] and [ErrLogFailed].
 func (c *Coordinator) Begin(id TxID, opts *TxOptions) (info TxInfo, begun bool, err error) {
 	life, err := c.lifetime(opts)
@@ -74,7 +77,7 @@ func (c *Coordinator) Begin(id TxID, opts *TxOptions) (info TxInfo, begun bool, 
 // The error is [ErrTxConflict] if the payload is another one or the transaction does not
 // grow any more, [ErrUnknownTx], [ErrFull], or [ErrBadRequest].
 func (c *Coordinator) Enlist(id TxID, b Branch) (x XID, added bool, err error) {
-	t, err := c.stepwise(id)
+	t, err := c.stepwise(id, b.XID)
 	if err != nil {
 		return XID{}, false, err
 	}
@@ -106,7 +109,7 @@ func compacted(payload []byte) []byte {
 // Commit asks everybody who was enlisted in a transaction that [Coordinator.Begin] began
 // to prepare, and finishes it. It describes the transaction as [Coordinator.Transact]
 // does, with the same errors; ctx bounds phase one. Asking again joins, or returns what
-// is remembered. An id that is neither running nor remembered is an [ErrUnknownTx]: it
+// is remembered. One without branches is an [ErrBadRequest], and goes on. An id that is neither running nor remembered is an [ErrUnknownTx]: it
 // was never begun, or rolled back by a crash, or forgotten. That of another kind of
 // transaction is an [ErrTxConflict].
 func (c *Coordinator) Commit(ctx context.Context, id TxID, opts *TxOptions) (TxInfo, error) {
@@ -116,8 +119,8 @@ func (c *Coordinator) Commit(ctx context.Context, id TxID, opts *TxOptions) (TxI
 // Rollback rolls back a transaction that [Coordinator.Begin] began. If it is being
 // committed already Rollback waits and describes what became of it. The errors are
 // those of [Coordinator.Commit].
-func (c *Coordinator) Rollback(ctx context.Context, id TxID) (TxInfo, error) {
-	return c.end(ctx, id, nil, protocol.Cancelled{Code: ReasonCancelled}, errors.New("it was rolled back on request"))
+func (c *Coordinator) Rollback(ctx context.Context, id TxID, opts *TxOptions) (TxInfo, error) {
+	return c.end(ctx, id, opts, protocol.Cancelled{Code: ReasonCancelled}, errors.New("it was rolled back on request"))
 }
 
 // end finishes a transaction, beginning with the event, if nobody does yet.
@@ -125,12 +128,18 @@ func (c *Coordinator) end(ctx context.Context, id TxID, opts *TxOptions, first p
 	if err := ctx.Err(); err != nil {
 		return TxInfo{}, err
 	}
-	t, past, err := c.bySteps(id)
+	var x XID
+	if opts != nil {
+		x = opts.XID
+	}
+	t, past, err := c.bySteps(id, x)
 	switch {
 	case err != nil:
 		return TxInfo{}, err
 	case past != nil:
 		return c.recall(id, past), nil
+	case why == nil && t.empty():
+		return TxInfo{}, fmt.Errorf("%w: %s has no branches; enlist one, or roll it back", ErrBadRequest, id)
 	case t.claim(opts, why):
 		_, _, err := t.own(ctx, opts, first)
 		return c.told(t, err)
@@ -140,8 +149,8 @@ func (c *Coordinator) end(ctx context.Context, id TxID, opts *TxOptions, first p
 }
 
 // stepwise returns a running transaction that may grow by steps.
-func (c *Coordinator) stepwise(id TxID) (*txn, error) {
-	t, past, err := c.bySteps(id)
+func (c *Coordinator) stepwise(id TxID, x XID) (*txn, error) {
+	t, past, err := c.bySteps(id, x)
 	if err == nil && past != nil {
 		err = fmt.Errorf("%w: %s has ended", ErrTxConflict, id)
 	}
@@ -151,8 +160,9 @@ func (c *Coordinator) stepwise(id TxID) (*txn, error) {
 	return t, err
 }
 
-// bySteps returns what there is of an id that Begin may have been called with.
-func (c *Coordinator) bySteps(id TxID) (*txn, *remembered, error) {
+// bySteps returns what there is of an id that Begin may have been called with, if it is
+// the transaction of that XID or the XID is zero.
+func (c *Coordinator) bySteps(id TxID, x XID) (*txn, *remembered, error) {
 	if err := checkTxID(id); err != nil {
 		return nil, nil, err
 	}
@@ -163,6 +173,9 @@ func (c *Coordinator) bySteps(id TxID) (*txn, *remembered, error) {
 	case t != nil && (t.fingerprint != [16]byte{} || t.growth != nil && !t.growth.steps),
 		past != nil && past.fingerprint != [16]byte{}:
 		return nil, nil, fmt.Errorf("%w: %s was not begun by steps", ErrTxConflict, id)
+	case x.IsZero():
+	case t != nil && t.xid != x, past != nil && (x.Log != c.log.ID() || past.ref != refOf(x)):
+		return nil, nil, fmt.Errorf("%w: %s is not %s any more: that one was rolled back, and the id was begun again", ErrTxConflict, id, x)
 	}
 	return t, past, nil
 }
@@ -172,6 +185,16 @@ func (t *txn) grows() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.growth != nil && t.growth.steps && !t.growth.claimed && t.m.State() == protocol.Active
+}
+
+// empty reports whether a transaction still grows and has no branch yet. To commit one
+// would tell somebody that something happened: the branches may have been those of a
+// transaction that a crash took away.
+func (t *txn) empty() bool {
+	grows := t.grows()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return grows && len(t.branches) == 0
 }
 
 // claim makes the caller the one who finishes a transaction that grows by steps, and

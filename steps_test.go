@@ -77,7 +77,7 @@ func TestSteps(t *testing.T) {
 		if _, _, err := c.Enlist("t", branches("a")[0]); !errors.Is(err, dtc.ErrTxConflict) {
 			t.Errorf("grown after its end: %v", err)
 		}
-		if done, err := c.Rollback(t.Context(), "t"); err != nil || done.Outcome != dtc.Committed {
+		if done, err := c.Rollback(t.Context(), "t", nil); err != nil || done.Outcome != dtc.Committed {
 			t.Errorf("what is committed stays so: %+v, %v", done, err)
 		}
 		closed(t, c)
@@ -98,7 +98,7 @@ func TestStepsRollBack(t *testing.T) {
 		says string
 	}{
 		"Request": {func(c *dtc.Coordinator) error {
-			info, err := c.Rollback(context.Background(), "t")
+			info, err := c.Rollback(context.Background(), "t", nil)
 			if err == nil && info.Outcome != dtc.RolledBack {
 				err = errors.New(info.State)
 			}
@@ -142,6 +142,66 @@ func TestStepsRollBack(t *testing.T) {
 	}
 }
 
+// TestStepsAfterACrash: what grew is lost, and a request to begin it that comes late
+// brings about another one under the same id. Who names the XID is not told that it
+// committed what was lost, and nobody commits nothing.
+func TestStepsAfterACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := services("a", "b")
+		disk := vfs.NewMem()
+		cfg := &dtc.Config{Participants: participants(list)}
+		c := open(t, disk, cfg)
+		lost, _, err := c.Begin("t", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := c.Enlist("t", branches("a")[0]); err != nil {
+			t.Fatal(err)
+		}
+		after := disk.Kill()
+		closed(t, c)
+		c = open(t, after, cfg)
+		mine := &dtc.TxOptions{XID: lost.XID}
+		if _, err := c.Commit(t.Context(), "t", mine); !errors.Is(err, dtc.ErrUnknownTx) {
+			t.Errorf("committed before it is begun again: %v", err)
+		}
+		again, begun, err := c.Begin("t", nil) // late, or sent twice
+		if err != nil || !begun || again.XID == lost.XID {
+			t.Fatalf("%+v, %v, %v", again, begun, err)
+		}
+		if _, err := c.Commit(t.Context(), "t", nil); !errors.Is(err, dtc.ErrBadRequest) {
+			t.Errorf("committed without branches: %v", err)
+		}
+		late := branches("b")[0]
+		late.XID = lost.XID
+		if _, _, err := c.Enlist("t", late); !errors.Is(err, dtc.ErrTxConflict) {
+			t.Errorf("grown as the lost one: %v", err)
+		}
+		late.XID = again.XID
+		if _, _, err := c.Enlist("t", late); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.Commit(t.Context(), "t", mine); !errors.Is(err, dtc.ErrTxConflict) {
+			t.Errorf("committed as the lost one: %v", err)
+		}
+		if _, err := c.Rollback(t.Context(), "t", mine); !errors.Is(err, dtc.ErrTxConflict) {
+			t.Errorf("rolled back as the lost one: %v", err)
+		}
+		info, err := c.Commit(t.Context(), "t", &dtc.TxOptions{XID: again.XID})
+		if err != nil || info.Outcome != dtc.Committed {
+			t.Errorf("%+v, %v", info, err)
+		}
+		settle(t, c)
+		if _, err := c.Commit(t.Context(), "t", mine); !errors.Is(err, dtc.ErrTxConflict) {
+			t.Errorf("remembered as the lost one: %v", err)
+		}
+		if info, err := c.Commit(t.Context(), "t", &dtc.TxOptions{XID: again.XID}); err != nil || info.Outcome != dtc.Committed {
+			t.Errorf("asked again: %+v, %v", info, err)
+		}
+		closed(t, c)
+	})
+}
+
 // TestStepsOfOthers: what was not begun by steps is not ended by them, and what is not
 // known is nobody's.
 func TestStepsOfOthers(t *testing.T) {
@@ -151,7 +211,7 @@ func TestStepsOfOthers(t *testing.T) {
 		steps := map[string]func(dtc.TxID) error{
 			"Enlist":   func(id dtc.TxID) error { _, _, err := c.Enlist(id, branches("a")[0]); return err },
 			"Commit":   func(id dtc.TxID) error { _, err := c.Commit(t.Context(), id, nil); return err },
-			"Rollback": func(id dtc.TxID) error { _, err := c.Rollback(t.Context(), id); return err },
+			"Rollback": func(id dtc.TxID) error { _, err := c.Rollback(t.Context(), id, nil); return err },
 		}
 		all := func(id dtc.TxID, want error) {
 			t.Helper()
@@ -217,11 +277,11 @@ func TestStepsRace(t *testing.T) {
 			wg.Go(func() {
 				step := func() (dtc.TxInfo, error) { return c.Commit(context.Background(), "t", nil) }
 				if b.Participant == "a" {
-					step = func() (dtc.TxInfo, error) { return c.Rollback(context.Background(), "t") }
+					step = func() (dtc.TxInfo, error) { return c.Rollback(context.Background(), "t", nil) }
 				}
 				if info, err := step(); err == nil {
 					outcomes[info.Outcome].Add(1)
-				} else if round%2 == 0 {
+				} else if round%2 == 0 && !errors.Is(err, dtc.ErrBadRequest) { // without branches yet
 					t.Errorf("%v", err)
 				}
 			})

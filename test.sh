@@ -124,12 +124,18 @@ run() {
 	echo "== $name: $verdict in $(($(date +%s) - began)) s"
 }
 
+out=$(mktemp) || exit 1
+storm=$(mktemp) || exit 1
+trap 'rm -f "$out" "$storm"' EXIT
+trap 'exit 1' HUP INT TERM
+
 # All modules of the workspace at once: their packages keep both cores busy. Under the
-# race detector fewer processes are killed; all of them come below.
+# race detector fewer processes are killed; all of them come below, and the storm.
 kills=${DTC_KILLS:-120}
 DTC_KILLS=40
 export DTC_KILLS
-run tests . -race "$@" work
+# shellcheck disable=SC2046 # paths of packages have no spaces
+run tests . -race "$@" $(go list work | grep -v '/test/chaos$')
 DTC_KILLS=$kills
 
 # Processes are killed at random once more, so that this run says how many it
@@ -139,12 +145,15 @@ run kills test -count=1 -v -run 'TestKilledAtRandom' "$@" ./kill
 
 # Disks really fail and are full, where the machine lets them be mounted. What it
 # did not allow is counted in the verdict.
-out=$(mktemp) || exit 1
-trap 'rm -f "$out"' EXIT
-trap 'exit 1' HUP INT TERM
 run disks test -count=1 -v "$@" ./disk >"$out" 2>&1
 cat "$out"
-skipped=$(grep -c 'SKIPPED:' "$out")
+
+# A server and its participants, killed and stopped all the time, behind networks that
+# lose, repeat and delay. It waits more than it works, so it runs beside what follows.
+(
+	cd -- test && exec go test -race -timeout "$timeout" -count=1 -v "$@" ./chaos
+) </dev/null >"$storm" 2>&1 &
+chaos=$!
 
 # Without the race detector the log is opened on 50,000 crashed disks, each again after
 # a crash of that opening, and the explorer takes larger worlds and compares them with
@@ -154,6 +163,12 @@ DTC_CRASH_IMAGES=50000
 export DTC_CRASH_IMAGES
 run images-and-explorer . -count=1 -v "$@" ./wal ./internal/sim
 run canaries . -count=1 -v -tags canary -run TestCanaries "$@" . ./internal/sim
+
+echo "== storm: go test -race -count=1 -v $* ./chaos"
+wait "$chaos" || failed="$failed, storm"
+runs=$((runs + 1))
+grep -v -e '^=== ' -e '^--- PASS' "$storm"
+skipped=$(cat "$out" "$storm" | grep -c 'SKIPPED:')
 
 took=$(($(date +%s) - start))
 if [ -n "$failed" ]; then

@@ -3,16 +3,10 @@ package dtchttp
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/dtc-project/dtc"
 )
@@ -42,11 +36,10 @@ type ParticipantOptions struct {
 // It counts as plain until the service has answered a question for what it holds
 // in doubt; see [Participant.Listing] and [Participant.Probe].
 type Participant struct {
-	id        string
-	base      *url.URL // without credentials
-	calls     map[string]*url.URL
-	authorize func() (string, error)
-	transport *http.Transport
+	id     string
+	base   *url.URL // without credentials
+	calls  map[string]*url.URL
+	sender *sender
 
 	listing   atomic.Bool
 	probing   atomic.Bool
@@ -85,27 +78,14 @@ func NewParticipant(id, baseURL string, opts *ParticipantOptions) (*Participant,
 	if opts != nil {
 		o = *opts
 	}
-	base, err := url.Parse(baseURL)
-	// What is wrong is said without the URL: it may hold a password.
-	wrong := func(what string) (*Participant, error) {
-		return nil, fmt.Errorf("%w: the URL of participant %s %s", dtc.ErrBadRequest, id, what)
-	}
-	switch {
-	case err != nil:
-		return wrong("cannot be read")
-	case base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "":
-		return wrong("must begin with http:// or https:// and a host")
-	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
-		return wrong("must end with its path: no query or fragment")
-	case base.User != nil && o.Bearer != nil:
-		return wrong("has credentials, and there is a bearer token as well")
-	case o.MaxIdleConns < 0:
+	if o.MaxIdleConns < 0 {
 		return nil, fmt.Errorf("%w: ParticipantOptions.MaxIdleConns is negative; leave it zero for the default", dtc.ErrBadRequest)
-	case o.MaxIdleConns == 0:
-		o.MaxIdleConns = 64
 	}
-	p := &Participant{id: id, base: base, authorize: callAuthorize(base.User, o.Bearer), transport: callTransport(o)}
-	base.User = nil
+	base, calls, err := newSender("the URL of participant "+id, baseURL, o.Bearer, o.TLS, o.MaxIdleConns)
+	if err != nil {
+		return nil, err
+	}
+	p := &Participant{id: id, base: base, sender: calls}
 	p.calls = map[string]*url.URL{}
 	root := *base
 	if root.Path == "" {
@@ -116,49 +96,6 @@ func NewParticipant(id, baseURL string, opts *ParticipantOptions) (*Participant,
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
-}
-
-func callTransport(o ParticipantOptions) *http.Transport {
-	// A connection for each call that is out: with the many calls of HTTP/2 on one
-	// connection, one that is dead without saying so takes all of them with it.
-	var http1 http.Protocols
-	http1.SetHTTP1(true)
-	return &http.Transport{
-		Protocols:              &http1,
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		TLSClientConfig:        o.TLS.Clone(),
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxIdleConns:           o.MaxIdleConns,
-		MaxIdleConnsPerHost:    o.MaxIdleConns,
-		IdleConnTimeout:        90 * time.Second,
-		MaxResponseHeaderBytes: callMaxAnswer,
-		DisableCompression:     true, // what is read is bounded as it comes
-	}
-}
-
-// callAuthorize returns what makes the Authorization header, or nil. The secret
-// stands in a closure only: no way of printing a Participant shows it.
-func callAuthorize(user *url.Userinfo, bearer func() (string, error)) func() (string, error) {
-	switch {
-	case user != nil:
-		password, _ := user.Password()
-		text := "Basic " + base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password))
-		return func() (string, error) { return text, nil }
-	case bearer != nil:
-		return func() (string, error) {
-			token, err := bearer()
-			token = strings.TrimSpace(token)
-			switch {
-			case err != nil:
-				return "", fmt.Errorf("reading the bearer token: %w", err)
-			case token == "":
-				return "", errors.New("reading the bearer token: it is empty")
-			}
-			return "Bearer " + token, nil
-		}
-	}
-	return nil
 }
 
 // ID implements [dtc.Participant].
@@ -178,7 +115,7 @@ func (p *Participant) Close() error {
 	p.cancel()
 	p.mu.Unlock()
 	p.probes.Wait()
-	p.transport.CloseIdleConnections()
+	p.sender.transport.CloseIdleConnections()
 	return nil
 }
 

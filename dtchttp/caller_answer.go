@@ -15,6 +15,7 @@ type callAnswer struct {
 	verb   string
 	status int
 	media  string // content type
+	header http.Header
 	body   []byte
 	// cut says why the body does not end where it should; nil if it is whole. The
 	// status counts all the same, where it says everything.

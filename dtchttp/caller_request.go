@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"unicode/utf8"
 
 	"github.com/dtc-project/dtc"
@@ -42,17 +41,26 @@ func callFinishBody(b dtc.Branch) ([]byte, error) {
 	return append(append(append(body, `,"low_water":"`...), b.LowWater.String()...), `"}`...), nil
 }
 
+// callPayload returns a payload as it is put into a body; no payload is null.
+func callPayload(payload []byte) ([]byte, error) {
+	text := bytes.TrimSpace(payload)
+	switch {
+	case len(payload) > dtc.MaxPayload:
+		return nil, fmt.Errorf("the payload has %d bytes; at most %d are allowed", len(payload), dtc.MaxPayload)
+	case len(text) == 0:
+		return []byte("null"), nil
+	case !json.Valid(text) || !utf8.Valid(text):
+		return nil, errors.New("the payload is no JSON, and cannot be sent over HTTP")
+	}
+	return text, nil
+}
+
 // callPrepareBody adds to that what goes with prepare only. The payload is put
 // in as it is: marshalled, its escapes would be changed.
 func callPrepareBody(b dtc.Branch) ([]byte, error) {
-	payload := bytes.TrimSpace(b.Payload)
-	switch {
-	case len(b.Payload) > dtc.MaxPayload:
-		return nil, fmt.Errorf("the payload has %d bytes; at most %d are allowed", len(b.Payload), dtc.MaxPayload)
-	case len(payload) == 0:
-		payload = []byte("null")
-	case !json.Valid(payload) || !utf8.Valid(payload):
-		return nil, errors.New("the payload is no JSON, and cannot be sent over HTTP")
+	payload, err := callPayload(b.Payload)
+	if err != nil {
+		return nil, err
 	}
 	body, err := callFinishBody(b)
 	if err != nil {
@@ -79,14 +87,8 @@ func (p *Participant) post(ctx context.Context, verb string, b dtc.Branch, body 
 	}).WithContext(ctx)
 	r.Header["Content-Type"] = callJSON
 	r.Header["Idempotency-Key"] = []string{b.XID.String() + "/" + b.Participant + "/" + verb}
-	return p.send(r, verb, callMaxAnswer)
+	return p.sender.send(r, verb, callMaxAnswer)
 }
-
-// Values of headers that are the same in every call.
-var (
-	callJSON   = []string{"application/json"}
-	callAgents = sync.OnceValue(func() []string { return []string{callUserAgent()} })
-)
 
 // ask asks for one page of what is in doubt.
 func (p *Participant) ask(ctx context.Context, log dtc.LogID, after string) (callAnswer, error) {
@@ -100,53 +102,5 @@ func (p *Participant) ask(ctx context.Context, log dtc.LogID, after string) (cal
 	if err != nil {
 		return callAnswer{}, fmt.Errorf("%s: the request cannot be made", partInDoubt)
 	}
-	return p.send(r, partInDoubt, callMaxInDoubt)
-}
-
-// send sends a request and reads the answer, up to a limit. An error says that no
-// status came back. It names neither URL nor credentials: those are no part of
-// what a transport's errors say.
-//
-// The Idempotency-Key lets the transport repeat a call by itself when a connection
-// that was used before turns out to be closed. That is one more copy of a call
-// that may come any number of times.
-func (p *Participant) send(r *http.Request, verb string, limit int64) (callAnswer, error) {
-	r.Header["User-Agent"] = callAgents()
-	r.Header["Accept"] = callJSON
-	if s := Traceparent(r.Context()); s != "" {
-		r.Header.Set("Traceparent", s)
-	}
-	if p.authorize != nil {
-		value, err := p.authorize()
-		if err != nil {
-			return callAnswer{}, fmt.Errorf("%s: %w", verb, err)
-		}
-		r.Header.Set("Authorization", value)
-	}
-	// Not by a client: it would follow redirects.
-	resp, err := p.transport.RoundTrip(r)
-	if err != nil {
-		return callAnswer{}, fmt.Errorf("%s: %w", verb, err)
-	}
-	// Closed before it is read to its end, the connection is not used again.
-	defer resp.Body.Close()
-	a := callAnswer{verb: verb, status: resp.StatusCode, media: resp.Header.Get("Content-Type")}
-	if a.status == http.StatusSwitchingProtocols {
-		return a, nil // no body follows, but another protocol
-	}
-	if n := resp.ContentLength; n >= 0 && n <= limit {
-		a.body = make([]byte, n)
-		var got int
-		got, a.cut = io.ReadFull(resp.Body, a.body)
-		a.body = a.body[:got]
-		if a.cut == nil {
-			_, _ = resp.Body.Read(make([]byte, 1)) // its end, so that the connection is used again
-		}
-		return a, nil
-	}
-	a.body, a.cut = io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	if int64(len(a.body)) > limit {
-		a.body, a.cut = a.body[:limit], fmt.Errorf("it is longer than %d bytes", limit)
-	}
-	return a, nil
+	return p.sender.send(r, partInDoubt, callMaxInDoubt)
 }

@@ -55,8 +55,9 @@ type ControlOptions struct {
 	// Logger gets a line for each action of an operator, at warn, and panics. nil
 	// means slog.Default.
 	Logger *slog.Logger
-	// MaxInFlight is how many requests may run or wait for transactions at a time;
-	// zero means 10,000. Others are refused with 429.
+	// MaxInFlight is how many requests may run transactions, or wait for them, at a
+	// time; zero means 10,000. Others are refused with 429. As many again may commit
+	// or roll back what was begun by steps: new work takes none of their places.
 	MaxInFlight int
 	// MaxBytes bounds the memory that bodies of requests take at a time, in bytes;
 	// zero means 256 MiB. What does not fit is refused with 429.
@@ -77,9 +78,18 @@ type ControlHandler struct {
 	draining    atomic.Bool
 	bytes       atomic.Int64
 
-	mu       sync.Mutex
-	inFlight int
-	idle     chan struct{} // closed when inFlight is 0; nil if nobody waits
+	mu      sync.Mutex
+	running int           // requests that run a whole transaction
+	ending  int           // requests that commit or roll back one that was begun
+	idle    chan struct{} // closed when there are none of both; nil if nobody waits
+}
+
+// places is the count in which a call stands while it is in flight.
+func (h *ControlHandler) places(route *controlRoute) *int {
+	if route.begins {
+		return &h.running
+	}
+	return &h.ending
 }
 
 // NewControlHandler returns a handler that is not ready until [ControlHandler.Use].
@@ -110,7 +120,7 @@ func (h *ControlHandler) Drain() { h.draining.Store(true) }
 // Wait returns when no request runs a transaction, or with ctx's error.
 func (h *ControlHandler) Wait(ctx context.Context) error {
 	h.mu.Lock()
-	if h.inFlight == 0 {
+	if h.running+h.ending == 0 {
 		h.mu.Unlock()
 		return nil
 	}
@@ -130,13 +140,18 @@ func (h *ControlHandler) Wait(ctx context.Context) error {
 // enter counts a request that is about to run a transaction, if there is room for it.
 func (h *ControlHandler) enter(c *controlCall) *partProblem {
 	if c.route.runs {
+		n := h.places(c.route)
 		h.mu.Lock()
-		if c.entered = h.inFlight < h.o.MaxInFlight; c.entered {
-			h.inFlight++
+		if c.entered = *n < h.o.MaxInFlight; c.entered {
+			*n++
 		}
 		h.mu.Unlock()
-		if !c.entered {
+		switch {
+		case c.entered:
+		case c.route.begins:
 			return partTrouble(http.StatusTooManyRequests, "full", fmt.Sprintf("%d requests are waiting for transactions; nothing was begun", h.o.MaxInFlight))
+		default:
+			return partTrouble(http.StatusTooManyRequests, "full", fmt.Sprintf("%d requests are waiting for transactions to end; nothing was done to this one: ask again", h.o.MaxInFlight))
 		}
 	}
 	return h.drained(c.route) // looked at once it is counted, so that Wait waits for what this lets in
@@ -150,7 +165,8 @@ func (h *ControlHandler) leave(c *controlCall) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.inFlight--; h.inFlight == 0 && h.idle != nil {
+	*h.places(c.route)--
+	if h.running+h.ending == 0 && h.idle != nil {
 		close(h.idle)
 		h.idle = nil
 	}
@@ -233,10 +249,8 @@ func (h *ControlHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	var trouble *partProblem
 	switch r.URL.Path {
-	case "/livez":
-		controlText(w, http.StatusOK, "ok\n")
-	case "/readyz":
-		trouble = h.ready(w, r)
+	case "/livez", "/readyz":
+		trouble = h.probe(w, r)
 	default:
 		trouble = h.serve(w, r)
 	}
@@ -296,8 +310,12 @@ func controlFind(w http.ResponseWriter, r *http.Request) (*controlRoute, map[str
 	if allowed == nil {
 		return nil, nil, partTrouble(http.StatusNotFound, "not_found", "there is no such call; see the description of the API")
 	}
+	return nil, nil, controlNotAllowed(w, allowed...)
+}
+
+func controlNotAllowed(w http.ResponseWriter, allowed ...string) *partProblem {
 	w.Header().Set("Allow", strings.Join(allowed, ", "))
-	return nil, nil, partTrouble(http.StatusMethodNotAllowed, "method_not_allowed", "this is called with "+strings.Join(allowed, " or "))
+	return partTrouble(http.StatusMethodNotAllowed, "method_not_allowed", "this is called with "+strings.Join(allowed, " or "))
 }
 
 // authorize finds out who calls, and whether it may.
@@ -328,6 +346,18 @@ func (h *ControlHandler) Require(role Role, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// probe answers whoever starts, stops and balances servers, and has no token.
+func (h *ControlHandler) probe(w http.ResponseWriter, r *http.Request) *partProblem {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return controlNotAllowed(w, http.MethodGet)
+	}
+	if r.URL.Path == "/readyz" {
+		return h.ready(w, r)
+	}
+	controlText(w, http.StatusOK, "ok\n")
+	return nil
 }
 
 // ready answers whether work may be sent here.
@@ -383,14 +413,18 @@ func controlText(w http.ResponseWriter, status int, text string) {
 // auditRefused notes that somebody tried what only an operator may do.
 func (h *ControlHandler) auditRefused(r *http.Request, caller Caller, route *controlRoute, args map[string]string, trouble *partProblem) {
 	if slices.Contains(route.roles, RoleOperator) {
-		h.audit(r, caller, route.path, args, trouble.Code)
+		h.audit(r, caller, route.path, args, trouble.Code, &controlRequest{})
 	}
 }
 
-// audit notes what an operator did, or tried to do.
-func (h *ControlHandler) audit(r *http.Request, caller Caller, action string, args map[string]string, result string, more ...any) {
-	h.o.Logger.Warn("operator action", append([]any{
+// audit notes what an operator did, or tried to do, always with the same keys. Outcome
+// and reason are what was stated, as far as the request could be read.
+func (h *ControlHandler) audit(r *http.Request, caller Caller, action string, args map[string]string, result string, q *controlRequest) {
+	outcome := ""
+	if q.Outcome != dtc.OutcomeUnknown {
+		outcome = q.Outcome.String()
+	}
+	h.o.Logger.Warn("operator action",
 		"action", action[strings.LastIndex(action, "/")+1:], "tx", partLine(args["id"]), "participant", partLine(args["participant"]),
-		"caller", caller.Name, "remote", r.RemoteAddr, "result", result,
-	}, more...)...)
+		"caller", caller.Name, "remote", r.RemoteAddr, "result", result, "outcome", outcome, "reason", partLine(q.Reason))
 }

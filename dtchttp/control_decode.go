@@ -33,10 +33,11 @@ type controlRequest struct {
 	Lifetime       time.Duration
 	Outcome        dtc.Outcome
 	Reason         string
+	XID            dtc.XID // which transaction of the id is meant
 }
 
 func (q *controlRequest) options() *dtc.TxOptions {
-	return &dtc.TxOptions{PrepareTimeout: q.PrepareTimeout, CompletionWait: q.CompletionWait, Lifetime: q.Lifetime}
+	return &dtc.TxOptions{PrepareTimeout: q.PrepareTimeout, CompletionWait: q.CompletionWait, Lifetime: q.Lifetime, XID: q.XID}
 }
 
 // controlBad is a request that is wrong in a field.
@@ -54,7 +55,7 @@ func (h *ControlHandler) body(c *controlCall, fields ...string) (q controlReques
 	text, trouble := controlRead(c.w, c.r)
 	switch {
 	case counted.full:
-		return q, partTrouble(http.StatusTooManyRequests, "full", "the bodies of other requests take all the memory there is for them; nothing was begun")
+		return q, partTrouble(http.StatusTooManyRequests, "full", "the bodies of other requests take all the memory there is for them; nothing was done: ask again")
 	case trouble != nil:
 		return q, trouble
 	}
@@ -159,6 +160,9 @@ func (q *controlRequest) take(name string, value json.RawMessage, at string) *pa
 	if !ok {
 		return controlBad(at, "%s must be a string", at)
 	}
+	if jsonHalf(value) {
+		return controlBad(at, "%s has half of a surrogate pair, which is no character", at)
+	}
 	switch name {
 	case "id":
 		q.ID = dtc.TxID(s)
@@ -170,6 +174,12 @@ func (q *controlRequest) take(name string, value json.RawMessage, at string) *pa
 		}
 	case "reason":
 		q.Reason = s
+	case "xid":
+		x, err := dtc.ParseXID(s)
+		if err != nil {
+			return controlBad(at, "%s must be what the answer to begin said", at)
+		}
+		q.XID = x
 	case "outcome":
 		switch s {
 		case dtc.Committed.String():

@@ -189,6 +189,7 @@ func TestControlDrainSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newDirect(t, vfs.NewMem(), dtc.Config{}, dtchttp.ControlOptions{MaxInFlight: 1})
 		a.want("POST", "/v1/transactions/begin", `{"id":"s"}`, 201, nil)
+		a.want("POST", "/v1/transactions/s/branches", `{"participant":"payment"}`, 201, nil)
 		begun := a.c.Stats().Begun
 		var slow sync.WaitGroup
 		var bodies []*io.PipeWriter

@@ -20,14 +20,15 @@ import (
 var controlFields = [][]string{
 	{"id", "branches", "prepare_timeout", "completion_wait"},
 	{"id", "timeout"},
-	{"participant", "payload"},
-	{"prepare_timeout", "completion_wait"},
+	{"participant", "payload", "xid"},
+	{"prepare_timeout", "completion_wait", "xid"},
 	{"outcome", "reason"},
 	{},
 }
 
 // controlMeant is how encoding/json reads a body.
 type controlMeant struct {
+	XID            *string `json:"xid"`
 	ID             *string
 	Branches       []struct{ Participant, Payload json.RawMessage }
 	Participant    *string
@@ -120,6 +121,13 @@ func controlCheckMeaning(t *testing.T, body []byte, fields []string, q *controlR
 	if meant.CompletionWait != nil && want.CompletionWait == 0 {
 		want.CompletionWait = -1
 	}
+	if s := text(meant.XID); s != "" {
+		x, err := dtc.ParseXID(s)
+		if err != nil {
+			t.Fatalf("%q: %v", body, err)
+		}
+		want.XID = x
+	}
 	switch text(meant.Outcome) {
 	case "committed":
 		want.Outcome = dtc.Committed
@@ -192,6 +200,44 @@ func FuzzControlPath(f *testing.F) {
 		}
 		if names != len(args) {
 			t.Fatalf("%q: %v", path, args)
+		}
+	})
+}
+
+// FuzzControlQuery: a query is refused as the client's fault, or says the same when it is
+// written anew.
+func FuzzControlQuery(f *testing.F) {
+	for _, q := range []string{"", "limit=7&after=p1", "state=committed&participant=orders", "limit=0", "limit=1&limit=2", "limit=%31", "LIMIT=1", "state=%zz", "a;b", "&&limit=1000&", "limit=+1", "limit", "=x", "state=%ff", "limit=01"} {
+		f.Add(q)
+	}
+	known := []string{"state", "participant", "limit", "after"}
+	f.Fuzz(func(t *testing.T, raw string) {
+		values, limit, trouble := controlQuery(raw, known...)
+		if trouble != nil {
+			if trouble.Status != http.StatusBadRequest || trouble.Detail == "" || len(trouble.Detail) > partMaxReason || len(trouble.Field) > 128 {
+				t.Fatalf("%q is refused with %+v", raw, trouble)
+			}
+			return
+		}
+		if limit < 1 || limit > controlMaxPage {
+			t.Fatalf("%q has the limit %d", raw, limit)
+		}
+		for name, v := range values {
+			if !slices.Contains(known, name) || len(v) != 1 {
+				t.Fatalf("%q is understood as %v", raw, values)
+			}
+		}
+		for pair := range strings.SplitSeq(raw, "&") { // nothing was left out
+			name, value, _ := strings.Cut(pair, "=")
+			name, err1 := url.QueryUnescape(name)
+			value, err2 := url.QueryUnescape(value)
+			if pair != "" && (err1 != nil || err2 != nil || !values.Has(name) || values.Get(name) != value) {
+				t.Fatalf("%q is understood as %v", raw, values)
+			}
+		}
+		again, limit2, trouble := controlQuery(values.Encode(), known...)
+		if trouble != nil || limit2 != limit || !reflect.DeepEqual(again, values) {
+			t.Fatalf("%q is %v, and then %v, %+v", raw, values, again, trouble)
 		}
 	})
 }

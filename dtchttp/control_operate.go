@@ -1,51 +1,69 @@
 package dtchttp
 
 import (
+	"errors"
 	"net/http"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/txlog"
 )
 
 // retry calls the waiting branches of a transaction now.
-func (h *ControlHandler) retry(c *controlCall) (trouble *partProblem) {
-	defer func() { h.audit(c.r, c.caller, "retry", c.args, trouble.code()) }()
-	id, trouble := c.id()
-	if trouble != nil {
-		return trouble
-	}
-	_, trouble = h.body(c)
-	if trouble != nil {
-		return trouble
-	}
-	if err := c.Retry(c.detached(), id); err != nil {
-		return c.refused(err, nil)
-	}
-	return c.shown(http.StatusAccepted)
+func (h *ControlHandler) retry(c *controlCall) *partProblem {
+	return h.operate(c, func(id dtc.TxID, q *controlRequest) (trouble *partProblem) {
+		if *q, trouble = h.body(c); trouble != nil {
+			return trouble
+		}
+		if err := c.Retry(c.detached(), id); err != nil {
+			return c.refused(err, nil)
+		}
+		return c.shown(http.StatusAccepted)
+	})
 }
 
 // resolve takes an operator's word for how a branch ended.
-func (h *ControlHandler) resolve(c *controlCall) (trouble *partProblem) {
+func (h *ControlHandler) resolve(c *controlCall) *partProblem {
+	return h.operate(c, func(id dtc.TxID, q *controlRequest) (trouble *partProblem) {
+		participant := c.args["participant"]
+		if partCheckID(participant) != nil {
+			return controlBad("participant", "participant must be 1 to %d characters of [A-Za-z0-9._-]", partMaxID)
+		}
+		*q, trouble = h.body(c, "outcome", "reason")
+		switch {
+		case trouble != nil:
+			return trouble
+		case q.Outcome == 0:
+			return controlBad("outcome", "outcome must be committed or rolled_back")
+		case q.Reason == "":
+			return controlBad("reason", "say why the branch is resolved by hand")
+		case len(q.Reason) > controlMaxReason:
+			return controlBad("reason", "reason has %d bytes; at most %d are allowed", len(q.Reason), controlMaxReason)
+		}
+		err := c.Resolve(c.detached(), id, participant, q.Outcome, q.Reason)
+		switch {
+		case errors.Is(err, txlog.ErrUnknown): // not merely a log that had failed before
+			return partTrouble(http.StatusServiceUnavailable, "outcome_unknown", "the log failed under the statement, which may or may not count: look at the branch after a restart")
+		case err != nil:
+			trouble = c.refused(err, nil)
+			trouble.Participant = participant
+			return trouble
+		}
+		return c.shown(http.StatusOK)
+	})
+}
+
+// operate serves a call of an operator, and notes in the audit what came of it: also
+// that it panicked, for nobody knows what it had done by then.
+func (h *ControlHandler) operate(c *controlCall, serve func(dtc.TxID, *controlRequest) *partProblem) (trouble *partProblem) {
 	var q controlRequest
-	defer func() {
-		h.audit(c.r, c.caller, "resolve", c.args, trouble.code(), "outcome", q.Outcome.String(), "reason", partLine(q.Reason))
-	}()
+	result := "internal"
+	defer func() { h.audit(c.r, c.caller, c.route.path, c.args, result, &q) }()
 	id, trouble := c.id()
-	if trouble != nil {
-		return trouble
+	if trouble == nil {
+		trouble = serve(id, &q)
 	}
-	q, trouble = h.body(c, "outcome", "reason")
-	switch {
-	case trouble != nil:
-		return trouble
-	case q.Outcome == 0:
-		return controlBad("outcome", "outcome must be committed or rolled_back")
-	case q.Reason == "":
-		return controlBad("reason", "say why the branch is resolved by hand")
-	case len(q.Reason) > controlMaxReason:
-		return controlBad("reason", "reason has %d bytes; at most %d are allowed", len(q.Reason), controlMaxReason)
-	}
-	if err := c.Resolve(c.detached(), id, c.args["participant"], q.Outcome, q.Reason); err != nil {
-		return c.refused(err, nil)
-	}
-	return c.shown(http.StatusOK)
+	result = trouble.code()
+	return trouble
 }
 
 // controlMaxReason bounds what an operator says to the log, in bytes.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -15,36 +16,39 @@ var controlStates = []string{"active", "preparing", "committing", "rolling_back"
 
 func controlBranchField(i int) string { return "branches[" + strconv.Itoa(i) + "].participant" }
 
-// query checks the parameters of a question, and returns the size of a page.
-func (c *controlCall) query(known ...string) (limit int, trouble *partProblem) {
-	values := c.r.URL.Query()
+// controlQuery reads the parameters of a question, and the size of a page among them.
+// One that cannot be read is an error: left out, it would select everything.
+func controlQuery(raw string, known ...string) (values url.Values, limit int, trouble *partProblem) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, 0, controlBad("", "the query cannot be read: %v", err)
+	}
 	for name, v := range values {
 		if !slices.Contains(known, name) {
-			return 0, controlBad(name, "the parameter %q is not known here", partShorten(name, 64))
+			return nil, 0, controlBad(name, "the parameter %q is not known here", partShorten(name, 64))
 		}
 		if len(v) > 1 {
-			return 0, controlBad(name, "%s is given more than once", name)
+			return nil, 0, controlBad(name, "%s is given more than once", name)
 		}
 	}
 	s := values.Get("limit")
 	if s == "" {
-		return controlPage, nil
+		return values, controlPage, nil
 	}
-	limit, err := strconv.Atoi(s)
+	limit, err = strconv.Atoi(s)
 	if err != nil || limit < 1 || limit > controlMaxPage {
-		return 0, controlBad("limit", "limit must be a number from 1 to %d", controlMaxPage)
+		return nil, 0, controlBad("limit", "limit must be a number from 1 to %d", controlMaxPage)
 	}
-	return limit, nil
+	return values, limit, nil
 }
 
 // list answers with the transactions that are not finished everywhere, newest first;
 // asked for an outcome, with those that have it.
 func (h *ControlHandler) list(c *controlCall) *partProblem {
-	limit, trouble := c.query("state", "participant", "limit", "after")
+	values, limit, trouble := controlQuery(c.r.URL.RawQuery, "state", "participant", "limit", "after")
 	if trouble != nil {
 		return trouble
 	}
-	values := c.r.URL.Query()
 	f := dtc.Filter{State: values.Get("state"), Participant: values.Get("participant")}
 	if f.State != "" && !slices.Contains(controlStates, f.State) {
 		return controlBad("state", "state must be one of %v", controlStates)
@@ -54,8 +58,8 @@ func (h *ControlHandler) list(c *controlCall) *partProblem {
 	}
 	if s := values.Get("after"); s != "" {
 		x, err := dtc.ParseXID(s)
-		if err != nil {
-			return controlBad("after", "after must be what next was in an earlier page")
+		if err != nil || x.Log != c.ID() { // in another log nothing is older, which would look like the last page
+			return controlBad("after", "after must be what next was in an earlier page of this coordinator; begin again without it")
 		}
 		f.Before = x
 	}
@@ -81,11 +85,14 @@ func (h *ControlHandler) list(c *controlCall) *partProblem {
 
 // participants answers with the participants, by id.
 func (h *ControlHandler) participants(c *controlCall) *partProblem {
-	limit, trouble := c.query("limit", "after")
+	values, limit, trouble := controlQuery(c.r.URL.RawQuery, "limit", "after")
 	if trouble != nil {
 		return trouble
 	}
-	after := c.r.URL.Query().Get("after")
+	after := values.Get("after")
+	if after != "" && partCheckID(after) != nil {
+		return controlBad("after", "after must be what next was in an earlier page")
+	}
 	answer := struct {
 		Participants []ParticipantStatus `json:"participants"`
 		Next         *string             `json:"next"`

@@ -61,14 +61,14 @@ func (h *ControlHandler) enlist(c *controlCall) *partProblem {
 	if trouble != nil {
 		return trouble
 	}
-	q, trouble := h.body(c, "participant", "payload")
+	q, trouble := h.body(c, "participant", "payload", "xid")
 	if trouble != nil {
 		return trouble
 	}
 	if q.Participant == "" {
 		return controlBad("participant", "say which participant is to take part")
 	}
-	b := dtc.Branch{Participant: q.Participant, Payload: q.Payload}
+	b := dtc.Branch{Participant: q.Participant, Payload: q.Payload, XID: q.XID}
 	x, added, err := c.Enlist(id, b)
 	if err != nil {
 		return c.refused(err, []dtc.Branch{b})
@@ -85,13 +85,15 @@ func (h *ControlHandler) enlist(c *controlCall) *partProblem {
 }
 
 func (h *ControlHandler) commit(c *controlCall) *partProblem {
-	return h.end(c, []string{"prepare_timeout", "completion_wait"}, func(id dtc.TxID, o *dtc.TxOptions) (dtc.TxInfo, error) {
+	return h.end(c, []string{"prepare_timeout", "completion_wait", "xid"}, func(id dtc.TxID, o *dtc.TxOptions) (dtc.TxInfo, error) {
 		return c.Commit(c.detached(), id, o)
 	})
 }
 
 func (h *ControlHandler) rollback(c *controlCall) *partProblem {
-	return h.end(c, nil, func(id dtc.TxID, _ *dtc.TxOptions) (dtc.TxInfo, error) { return c.Rollback(c.detached(), id) })
+	return h.end(c, []string{"xid"}, func(id dtc.TxID, o *dtc.TxOptions) (dtc.TxInfo, error) {
+		return c.Rollback(c.detached(), id, o)
+	})
 }
 
 func (h *ControlHandler) end(c *controlCall, fields []string, end func(dtc.TxID, *dtc.TxOptions) (dtc.TxInfo, error)) *partProblem {

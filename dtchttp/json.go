@@ -4,8 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
+
+// jsonMaxMembers bounds the members of one object. No object of ours has a dozen, and a
+// table of all the members that fit into a body takes many times the memory of the body.
+const jsonMaxMembers = 1000
 
 // jsonMembers reads one JSON object and returns its members as they stand. It is
 // stricter than encoding/json, which takes "VOTE" for "vote" and the last of two
@@ -40,6 +46,9 @@ func jsonMembers(text []byte) (map[string]json.RawMessage, error) {
 		if _, twice := members[name]; twice {
 			return nil, fmt.Errorf("%q stands in it twice", partShorten(name, 64))
 		}
+		if len(members) == jsonMaxMembers {
+			return nil, fmt.Errorf("it has more than %d members", jsonMaxMembers)
+		}
 		i = jsonSpace(text, jsonSpace(text, end)+1) // past the colon
 		end = jsonSkip(text, i)
 		members[name] = json.RawMessage(text[i:end:end])
@@ -71,6 +80,35 @@ func jsonText(quoted []byte) (s string, err error) {
 		}
 	}
 	return string(inside), nil
+}
+
+// jsonHalf reports whether a string of valid JSON has an escape that is half of a
+// surrogate pair, and so no character. Decoders make U+FFFD of each, and with it one
+// string of many that differ: an id must not be read so.
+func jsonHalf(quoted []byte) bool {
+	unit := func(i int) rune { // the escape \uXXXX that begins at i, or -1
+		if i+6 > len(quoted) || quoted[i] != '\\' || quoted[i+1] != 'u' {
+			return -1
+		}
+		n, err := strconv.ParseUint(string(quoted[i+2:i+6]), 16, 16)
+		if err != nil {
+			return -1
+		}
+		return rune(n)
+	}
+	for i := 0; i < len(quoted); i++ {
+		if quoted[i] != '\\' {
+			continue
+		}
+		if r := unit(i); utf16.IsSurrogate(r) {
+			if utf16.DecodeRune(r, unit(i+6)) == utf8.RuneError {
+				return true
+			}
+			i += 6 // the other half
+		}
+		i++ // what is escaped
+	}
+	return false
 }
 
 // jsonSpace returns the first place from i on that is no white space.

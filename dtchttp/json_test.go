@@ -3,6 +3,9 @@ package dtchttp
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"unicode/utf8"
 )
@@ -17,7 +20,7 @@ func slowMembers(text []byte) (map[string]json.RawMessage, bool) {
 	for dec.More() {
 		t, err := dec.Token()
 		name, ok := t.(string)
-		if _, twice := members[name]; err != nil || !ok || twice {
+		if _, twice := members[name]; err != nil || !ok || twice || len(members) == jsonMaxMembers {
 			return nil, false
 		}
 		var value json.RawMessage
@@ -53,6 +56,64 @@ func FuzzJSONMembers(f *testing.F) {
 			if ok && !bytes.Equal(got[name], value) {
 				t.Errorf("%q: %q is %q, want %q", text, name, got[name], value)
 			}
+		}
+	})
+}
+
+// TestJSONMembersMany: an object of very many members is refused before it has taken
+// many times the memory of its text.
+func TestJSONMembersMany(t *testing.T) {
+	object := func(n int) []byte {
+		text := []byte{'{'}
+		for i := range n {
+			text = fmt.Appendf(text, `"%x":1,`, i)
+		}
+		return append(bytes.TrimSuffix(text, []byte{','}), '}')
+	}
+	if members, err := jsonMembers(object(jsonMaxMembers)); err != nil || len(members) != jsonMaxMembers {
+		t.Errorf("%d members, %v", len(members), err)
+	}
+	text := object(100_000)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	members, err := jsonMembers(text)
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; err == nil || members != nil || n > uint64(len(text)) {
+		t.Errorf("%d bytes took %d of memory: %d members, %v", len(text), n, len(members), err)
+	}
+}
+
+// FuzzJSONHalf: a string has half of a surrogate pair if decoding makes U+FFFD of
+// something else.
+func FuzzJSONHalf(f *testing.F) {
+	for _, s := range []string{`""`, `"\ud800"`, `"\ud83d\ude00"`, `"\ude00\ud83d"`, `"\ufffd"`, `"\\ud800"`, `"\\\ud800"`, `"\ud83d\\ude00"`, `"\ud83d\ud83d\ude00"`, "\"\ufffd\"", `"\uD8"`, `"\"\uDFFF"`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, quoted []byte) {
+		var s string
+		if !utf8.Valid(quoted) || len(quoted) == 0 || quoted[0] != '"' || json.Unmarshal(quoted, &s) != nil {
+			return
+		}
+		quoted = bytes.TrimRight(quoted, " \t\r\n")
+		// Escapes of U+FFFD itself become another character first.
+		var plain []byte
+		for i := 0; i < len(quoted); i++ {
+			if quoted[i] == '\\' && i+6 <= len(quoted) && strings.EqualFold(string(quoted[i:i+6]), `\ufffd`) {
+				plain, i = append(plain, 'x'), i+5
+				continue
+			}
+			plain = append(plain, quoted[i])
+			if quoted[i] == '\\' {
+				i++
+				plain = append(plain, quoted[i])
+			}
+		}
+		plain = bytes.ReplaceAll(plain, []byte("\ufffd"), []byte("x"))
+		if err := json.Unmarshal(plain, &s); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := jsonHalf(quoted), strings.Contains(s, "\ufffd"); got != want {
+			t.Fatalf("%s: %v, want %v", quoted, got, want)
 		}
 	})
 }

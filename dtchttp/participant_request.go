@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/dtc-project/dtc"
@@ -27,9 +28,12 @@ const (
 // partReadBody reads the whole body of a call, so that the server notices from
 // then on when the caller goes away.
 func partReadBody(w http.ResponseWriter, r *http.Request) ([]byte, *partProblem) {
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
 		return nil, partTrouble(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be application/json")
+	}
+	if set, ok := params["charset"]; ok && !strings.EqualFold(set, "utf-8") {
+		return nil, partTrouble(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be UTF-8")
 	}
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, partTrouble(http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must not be compressed")
@@ -84,6 +88,9 @@ func partDecode(verb, id string, body []byte) (b dtc.Branch, trouble *partProble
 		s, ok := partString(value)
 		if !ok {
 			return bad(name, "%s is no string", name)
+		}
+		if jsonHalf(value) {
+			return bad(name, "%s has half of a surrogate pair, which is no character", name)
 		}
 		text[name] = s
 	}

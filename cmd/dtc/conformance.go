@@ -16,7 +16,7 @@ import (
 func conformanceCommand() *cobra.Command {
 	var o conformance.Options
 	var payload, abort, readOnly, restart, observe string
-	var credentials credentialFiles
+	var caller credentials
 	cmd := &cobra.Command{
 		Use:   "conformance URL",
 		Short: "Tell whether a service is a participant that transactions can rely on",
@@ -49,7 +49,7 @@ Exit code 0 says that nothing failed, 1 that something did.`,
 	f.StringVar(&observe, "observe", "", "a shell `COMMAND` that prints the effects, a balance say, and nothing that changes by itself")
 	f.DurationVar(&o.Timeout, "timeout", 10*time.Second, "how long a call may take, and the participant to come back after a restart")
 	f.StringSliceVar(&o.Only, "case", nil, "run this case only (`NAME`; may be repeated)")
-	credentials.flags(cmd)
+	caller.flags(cmd)
 	output := outputFlag(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o.URL = args[0]
@@ -75,7 +75,7 @@ Exit code 0 says that nothing failed, 1 that something did.`,
 			o.Observe = func(ctx context.Context) (string, error) { return shellOutput(ctx, observe) }
 		}
 		var err error
-		if o.Authorize, o.Transport, err = credentials.load(); err != nil {
+		if o.Authorize, o.Transport, err = conformanceCalls(&caller); err != nil {
 			return err
 		}
 		out := cmd.OutOrStdout()

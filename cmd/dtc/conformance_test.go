@@ -132,7 +132,7 @@ func TestConformanceUsage(t *testing.T) {
 		{[]string{"http://x", "--timeout", "0s"}, exitUsage, "--timeout"},
 		{[]string{"http://x", "--cert-file", empty}, exitUsage, "go together"},
 		{[]string{"http://x", "--ca-file", empty}, exitFailed, "no certificate"},
-		{[]string{"http://x", "--token-file", empty}, exitFailed, "one token"},
+		{[]string{"http://x", "--token-file", empty}, exitFailed, "must hold a token"},
 		{[]string{"http://x", "--token-file", filepath.Join(dir, "none")}, exitFailed, "no such file"},
 	} {
 		if code, _, complaints := conform(t, c.args...); code != c.code || !strings.Contains(complaints, c.want) {

@@ -36,6 +36,7 @@ func (r *running) lines(words ...string) (n int) {
 // TestServeReload: participants come, move and go with the file, at a change of it and
 // at SIGHUP, and branches of one that went wait until it is back.
 func TestServeReload(t *testing.T) {
+	t.Parallel()
 	a, b, moved := newService(t, "a", true), newService(t, "b", false), newService(t, "b", false)
 	file := filepath.Join(t.TempDir(), "dtc.yaml")
 	put(t, file, participantsFile("a", a.URL))
@@ -85,6 +86,7 @@ func TestServeReload(t *testing.T) {
 // TestServeReloadRefuses a file with a mistake as a whole, says so once with the line,
 // and goes on with the old one.
 func TestServeReloadRefuses(t *testing.T) {
+	t.Parallel()
 	a := newService(t, "a", false)
 	file := filepath.Join(t.TempDir(), "dtc.yaml")
 	good := participantsFile("a", a.URL)
@@ -126,6 +128,7 @@ func TestServeReloadRefuses(t *testing.T) {
 
 // TestServeReloadWithoutFile: SIGHUP does no harm, and flags stay.
 func TestServeReloadWithoutFile(t *testing.T) {
+	t.Parallel()
 	a := newService(t, "a", false)
 	r := serve(t, nil, "--data", dataDir(t), "--participant", "a="+a.URL)
 	r.signal(syscall.SIGHUP)
@@ -137,6 +140,7 @@ func TestServeReloadWithoutFile(t *testing.T) {
 // TestServeReloadKeepsFlags: what the file says of a participant of the command line
 // changes nothing.
 func TestServeReloadKeepsFlags(t *testing.T) {
+	t.Parallel()
 	a := newService(t, "a", false)
 	file := filepath.Join(t.TempDir(), "dtc.yaml")
 	put(t, file, participantsFile("a", "http://127.0.0.1:1", "b", a.URL))

@@ -65,6 +65,9 @@ func (s *server) run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- s.serve(web) }()
 	s.log.Info("listening", "address", s.listener.Addr().String())
+	if !s.local() && !s.cfg.Auth() {
+		s.log.Warn("there is no authentication: whoever can reach this address can do everything", "address", s.listener.Addr().String())
+	}
 
 	var err error
 	if s.fleet, err = fleet.Open(ctx, s.cfg, s.log); err != nil {

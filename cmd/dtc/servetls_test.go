@@ -98,6 +98,7 @@ func (a *authority) pool() *x509.CertPool {
 // tokens or certificates, participants are called with a certificate or a token of the
 // coordinator's, and everything is renewed while it runs.
 func TestServeTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	servers, callers, ours, next := newAuthority(t, "servers"), newAuthority(t, "callers"), newAuthority(t, "ours"), newAuthority(t, "next")
@@ -133,7 +134,7 @@ func TestServeTLS(t *testing.T) {
 	put(t, at("tokens"), "shop app "+appHash+"\nwatch observer "+watchHash+"\n")
 	put(t, at("dtc.yaml"), `
 data: data
-listen: 0.0.0.0:0
+listen: 127.0.0.1:0
 tls_cert_file: dtc.pem
 tls_key_file: dtc.key
 tls_client_ca_file: callers.pem
@@ -151,11 +152,8 @@ participants:
 			t.Errorf("it does not say %q", want)
 		}
 	}
-	_, port, _ := strings.Cut(strings.SplitN(r.out.String(), ",", 2)[0], "]:")
-	if port == "" {
-		port = r.out.String()[strings.LastIndex(strings.SplitN(r.out.String(), ",", 2)[0], ":")+1 : strings.Index(r.out.String(), ",")]
-	}
-	r.greeting = &greeting{URL: "https://127.0.0.1:" + port}
+	url, _, _ := strings.Cut(strings.TrimPrefix(r.out.String(), "dtc serves "), ",")
+	r.greeting = &greeting{URL: url}
 	bare := over(&tls.Config{RootCAs: servers.pool()})
 	as := func(client *http.Client, token string) *running {
 		r.client, r.token = client, token

@@ -5,6 +5,7 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/guard"
+	"github.com/dtc-project/dtc/test/internal/oracle"
 )
 
 // Deliberate bugs, each of which the loop must find: a test that cannot fail
@@ -46,7 +47,7 @@ type losesVotes struct {
 }
 
 func (p *losesVotes) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
-	if b.Payload[0] == writes && p.now() {
+	if string(b.Payload) == string(oracle.Payload(oracle.Writes)) && p.now() {
 		return dtc.VoteCommit, nil
 	}
 	return p.Guard.Prepare(ctx, b)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/test/internal/oracle"
 )
 
 // orders is what a child is told on its standard input.
@@ -139,7 +140,7 @@ func (w *work) execute(id dtc.TxID, rng *rand.Rand, hasty bool) {
 		defer cancel()
 	}
 	say("start %s", id)
-	early := w.Break == toldTooEarly && !strings.ContainsRune(shapeOf(id), declines)
+	early := w.Break == toldTooEarly && !strings.ContainsRune(shapeOf(id), oracle.Declines)
 	if early {
 		say("told %s committed", id)
 	}

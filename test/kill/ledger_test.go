@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/test/internal/oracle"
 )
 
 // ledger is all that the callers of all rounds were told, and all that was found
@@ -29,8 +30,8 @@ type tale struct {
 }
 
 const (
-	committed  = "committed"
-	rolledBack = "rolled_back"
+	committed  = oracle.Committed
+	rolledBack = oracle.RolledBack
 )
 
 type counts struct {
@@ -95,13 +96,13 @@ func (l *ledger) told(id dtc.TxID, outcome, detail string) {
 	default:
 		l.fail("%s: told %s in round %d and %s now", id, t.known, t.said, outcome)
 	}
-	if outcome == committed && strings.ContainsRune(t.shape, declines) {
+	if outcome == committed && strings.ContainsRune(t.shape, oracle.Declines) {
 		l.fail("%s: told committed, though a participant declined", id)
 	}
 	t.known, t.said = outcome, l.round
 }
 
-func (t *tale) onlyReads() bool { return !strings.ContainsRune(t.shape, writes) }
+func (t *tale) onlyReads() bool { return !strings.ContainsRune(t.shape, oracle.Writes) }
 
 // killed ends a round: whoever waits for an answer will never get it. It returns
 // the ids under way.

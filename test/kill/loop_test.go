@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/test/internal/oracle"
 	"github.com/dtc-project/dtc/txlog"
 	"github.com/dtc-project/dtc/wal"
 )
@@ -180,13 +181,13 @@ func (l *loop) plant() error {
 		return err
 	}
 	defer db.Close()
-	g, err := newGuard(db, service)
+	g, err := oracle.NewGuard(db, services[service])
 	if err != nil {
 		return err
 	}
 	l.counts.planted++
 	vote, err := g.Prepare(context.Background(), dtc.Branch{
-		Participant: services[service], Payload: []byte{writes}, Attempt: 1,
+		Participant: services[service], Payload: oracle.Payload(oracle.Writes), Attempt: 1,
 		TxID: dtc.TxID(fmt.Sprintf("orphan.%d", l.counts.planted)),
 		// Within what the incarnation may have used, far from what it did use.
 		XID: dtc.XID{Log: r.ID(), Incarnation: last.Incarnation, Seq: last.Through - uint64(l.counts.planted)},

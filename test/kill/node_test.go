@@ -4,17 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
-
 	"github.com/dtc-project/dtc"
-	"github.com/dtc-project/dtc/guard"
+	"github.com/dtc-project/dtc/test/internal/oracle"
 	"github.com/dtc-project/dtc/wal"
 )
 
@@ -25,18 +22,9 @@ var services = [...]string{"a", "b", "c", "plain"}
 
 const plain = len(services) - 1
 
-// The kinds of a branch. The shape of a transaction has one for each service; it
-// ends the transaction's id, so that every process knows what an id stands for.
-const (
-	writes   = 'w' // leaves a token
-	reads    = 'r' // writes a token all the same, then votes read-only
-	declines = 'n' // writes a token too, then votes abort
-	absent   = '-'
-)
-
 // shapeOf returns the shape of an id, or "" if it is none of ours.
 func shapeOf(id dtc.TxID) string {
-	shape := string(id[strings.LastIndexByte(string(id), '.')+1:])
+	shape := oracle.ShapeOf(id)
 	if len(shape) != len(services) {
 		return ""
 	}
@@ -46,76 +34,15 @@ func shapeOf(id dtc.TxID) string {
 func branches(id dtc.TxID) []dtc.Branch {
 	var all []dtc.Branch
 	for i, kind := range shapeOf(id) {
-		if kind != absent {
-			all = append(all, dtc.Branch{Participant: services[i], Payload: []byte{byte(kind)}})
+		if kind != oracle.Absent {
+			all = append(all, dtc.Branch{Participant: services[i], Payload: oracle.Payload(kind)})
 		}
 	}
 	return all
 }
 
-// A token says that a transaction left its effect at a service. There is no key
-// that would hide a second one.
-const schema = `
-	CREATE TABLE IF NOT EXISTS token (tx TEXT NOT NULL, xid TEXT NOT NULL, applied INTEGER NOT NULL);
-	CREATE INDEX IF NOT EXISTS token_xid ON token (xid)`
-
-// A kill loses nothing that the operating system has, so the databases need not
-// wait for the disk; the log does all the same.
 func openDatabase(dir string, service int) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, services[service]+".db")+
-		"?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)")
-	if err != nil {
-		return nil, err
-	}
-	// Several, so that local transactions meet in the database and not only in
-	// the pool; few, because SQLite waits for its one lock by sleeping.
-	db.SetMaxOpenConns(2)
-	db.SetMaxIdleConns(2)
-	if _, err := db.Exec(schema); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return db, nil
-}
-
-func newGuard(db *sql.DB, service int) (*guard.Guard, error) {
-	return guard.New(context.Background(), services[service], db, guard.SQLite,
-		guard.Funcs{Prepare: reserve, Commit: apply, Rollback: release},
-		&guard.Options{
-			PruneEvery:         32, // often, so that rows go in a short life too
-			AllowLossyDatabase: true,
-		})
-}
-
-func reserve(ctx context.Context, tx *sql.Tx, b dtc.Branch) (dtc.Vote, error) {
-	if _, err := tx.ExecContext(ctx, "INSERT INTO token VALUES (?, ?, 0)", b.TxID, b.XID.String()); err != nil {
-		return dtc.VoteAbort, err
-	}
-	switch b.Payload[0] {
-	case reads:
-		return dtc.VoteReadOnly, nil
-	case declines:
-		return dtc.VoteAbort, nil
-	}
-	return dtc.VoteCommit, nil
-}
-
-func apply(ctx context.Context, tx *sql.Tx, b dtc.Branch) error {
-	return one(tx.ExecContext(ctx, "UPDATE token SET applied = applied + 1 WHERE xid = ?", b.XID.String()))
-}
-
-func release(ctx context.Context, tx *sql.Tx, b dtc.Branch) error {
-	return one(tx.ExecContext(ctx, "DELETE FROM token WHERE xid = ?", b.XID.String()))
-}
-
-func one(res sql.Result, err error) error {
-	if err != nil {
-		return err
-	}
-	n, err := res.RowsAffected()
-	if err == nil && n != 1 {
-		err = fmt.Errorf("%d tokens changed, want 1", n)
-	}
-	return err
+	return oracle.Open(filepath.Join(dir, services[service]+".db"))
 }
 
 // node is a coordinator with its participants.
@@ -152,7 +79,7 @@ func openNode(dir, breakage string, say func(format string, args ...any)) (*node
 			return nil, err
 		}
 		n.dbs = append(n.dbs, db)
-		g, err := newGuard(db, i)
+		g, err := oracle.NewGuard(db, services[i])
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/test/internal/oracle"
 )
 
 // rest runs a last node, here, until nothing is left to do, asks it how
@@ -45,8 +46,8 @@ func (l *loop) finish(n *node) error {
 	for deadline := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
 		prepared := 0
 		for _, db := range n.dbs {
-			var more int
-			if err := db.QueryRow("SELECT count(*) FROM dtc_guard_branch WHERE state = 'prepared'").Scan(&more); err != nil {
+			more, err := oracle.Prepared(db)
+			if err != nil {
 				return err
 			}
 			prepared += more
@@ -71,7 +72,7 @@ func (l *loop) finish(n *node) error {
 		case t.known == committed && outcome != dtc.Committed && !t.onlyReads(),
 			t.known == rolledBack && outcome == dtc.Committed:
 			l.fail("%s: told %s, and now it is %s (%v)", id, t.known, outcome, err)
-		case t.known == "" && outcome == dtc.Committed && !strings.ContainsRune(t.shape, declines):
+		case t.known == "" && outcome == dtc.Committed && !strings.ContainsRune(t.shape, oracle.Declines):
 			// Nobody was told yet. Now it is said, and must be so in the files.
 			t.known = committed
 		case t.known == "" && outcome != dtc.Committed:

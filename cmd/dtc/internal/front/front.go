@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -54,7 +55,7 @@ func New(h http.Handler, o Options) *http.Server {
 		ReadTimeout:       o.Patience,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          log.New(complaints{o.Log}, "", 0),
+		ErrorLog:          log.New(&complaints{log: o.Log}, "", 0),
 	}
 }
 
@@ -114,10 +115,25 @@ func (w *pacedWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// complaints are what net/http has to say of connections: handshakes that failed.
-type complaints struct{ log *slog.Logger }
+// complaints are what net/http has to say of connections: handshakes that failed. It
+// is strangers who cause them, so there is a line a second at most.
+type complaints struct {
+	log *slog.Logger
 
-func (c complaints) Write(b []byte) (int, error) {
-	c.log.Info("a connection failed", "error", strings.TrimSpace(string(b)))
+	mu     sync.Mutex
+	last   time.Time
+	unsaid int
+}
+
+func (c *complaints) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	if now.Sub(c.last) < time.Second {
+		c.unsaid++
+		return len(b), nil
+	}
+	c.log.Info("a connection failed", "error", strings.TrimSpace(string(b)), "others", c.unsaid)
+	c.last, c.unsaid = now, 0
 	return len(b), nil
 }

@@ -284,3 +284,18 @@ func TestHTTP2(t *testing.T) {
 		}
 	}
 }
+
+// TestComplaints: strangers cannot fill the log.
+func TestComplaints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		c := &complaints{log: slog.New(slog.NewTextHandler(&log, nil))}
+		for range 100 {
+			fmt.Fprintln(c, "http: TLS handshake error") //nolint:errcheck // it never fails
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := strings.Count(log.String(), "a connection failed"); n != 10 || !strings.Contains(log.String(), "others=9") {
+			t.Error(n, log.String())
+		}
+	})
+}
