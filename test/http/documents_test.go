@@ -33,6 +33,20 @@ func documents(t *testing.T, s *spec) {
 			t.Errorf("%s: the server sends %q, always %q; the file lists %q, required %q", name, sent, always, listed, schema.Required)
 		}
 	}
+	schemas := s.model.Components.Schemas
+	branches := schemas.GetOrZero("RunRequest").Schema().Properties.GetOrZero("branches").Schema()
+	for what, limit := range map[string]struct {
+		file *int64
+		want int64
+	}{
+		"the branches":            {branches.MaxItems, protocol.MaxBranches},
+		"the id":                  {schemas.GetOrZero("TxId").Schema().MaxLength, protocol.MaxTxID},
+		"the id of a participant": {schemas.GetOrZero("ParticipantId").Schema().MaxLength, protocol.MaxParticipantID},
+	} {
+		if limit.file == nil || *limit.file != limit.want {
+			t.Errorf("%s: the limit is not %d in the file", what, limit.want)
+		}
+	}
 	words(t, s, "TransactionBranch", "state", protocol.BranchState.String)
 	words(t, s, "TransactionBranch", "vote", dtc.Vote.String)
 	words(t, s, "Reason", "code", dtc.Code.String)
