@@ -39,8 +39,11 @@ func (tx *ClientTx) Enlist(ctx context.Context, participant string, payload []by
 //
 // The errors are those of [Client.Execute]. An id that was begun by another Run is joined
 // by id alone: fn is not called, and the outcome of the other is waited for and returned.
-// If this process ends meanwhile the coordinator rolls the transaction back when its
-// lifetime is over.
+// So is one of which the answer to its beginning was lost, since it may be another's; with
+// an empty id, which is replaced by a new one, it cannot be. If this process ends meanwhile
+// the coordinator rolls the transaction back when its lifetime is over. So that it is not
+// committed by mistake, one that enlists nobody is rolled back, and the error is a
+// [dtc.ErrBadRequest] as well.
 func (c *Client) Run(ctx context.Context, id dtc.TxID, fn func(context.Context, *ClientTx) error) error {
 	return c.RunWith(ctx, id, nil, fn)
 }
