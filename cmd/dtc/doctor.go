@@ -30,7 +30,8 @@ const (
 type examination struct{ findings []finding }
 
 func (e *examination) add(level, about, advice, format string, args ...any) {
-	e.findings = append(e.findings, finding{about, level, fmt.Sprintf(format, args...), advice})
+	// Lines that others wrote, such as the errors of participants, stay one line each.
+	e.findings = append(e.findings, finding{about, level, plain(fmt.Sprintf(format, args...)), plain(advice)})
 }
 
 func (e *examination) count(level string) (n int) {
@@ -50,7 +51,7 @@ func doctorCommand() *cobra.Command {
 		Long: `doctor looks at a running server (--server, or the default address if nothing else is
 named), at a data directory (--data), and at a configuration file (--config), changes
 nothing, and says of everything that is not as it should be what to do. It exits with 1
-if something is bad; warnings alone are no failure.`,
+if something is bad, and with 3 if a log is damaged; warnings alone are no failure.`,
 		Args: cobra.NoArgs,
 	}
 	r := remoteFlags(cmd)
@@ -63,10 +64,9 @@ if something is bad; warnings alone are no failure.`,
 		if file != "" {
 			e.config(file)
 		}
+		var damage error
 		if data != "" {
-			if err := e.data(data); err != nil {
-				return err
-			}
+			damage = e.data(data)
 		}
 		if cmd.Flags().Changed("server") || data == "" && file == "" {
 			c, err := r.client()
@@ -77,6 +77,9 @@ if something is bad; warnings alone are no failure.`,
 		}
 		if err := e.print(cmd.OutOrStdout(), *output); err != nil {
 			return err
+		}
+		if damage != nil {
+			return damage
 		}
 		if n := e.count(levelBad); n > 0 {
 			return fmt.Errorf("%d of %d findings are bad", n, len(e.findings))

@@ -25,7 +25,6 @@ func TestDoctorServer(t *testing.T) {
 	if err := json.Unmarshal([]byte(call(t, "doctor", "--server", r.URL, "-o", "json").out), &doc); err != nil || doc.Bad != 1 || len(doc.Findings) < 4 {
 		t.Errorf("%+v, %v", doc, err)
 	}
-	b.enter = nil
 	b.away.Store(false)
 	until(t, "b is back", func() bool { return call(t, "doctor", "--server", r.URL).code == exitDone })
 	call(t, "doctor", "--server", r.URL).want(t, exitDone, "b at", "lists what it holds", "0 are not finished")

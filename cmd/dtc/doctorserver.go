@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 const (
 	doctorInDoubt = 2 * time.Minute
 	doctorExpiry  = 14 * 24 * time.Hour
+	doctorClock   = 5 * time.Second
 )
 
 // server looks at a running server.
@@ -32,6 +34,7 @@ func (e *examination) server(ctx context.Context, c *dtchttp.Client, r *remote) 
 		e.add(levelOK, "server", "", "%s is ready", c.URL())
 	}
 	e.certificate(ctx, c, r)
+	e.clock(ctx, c, r)
 	now := time.Now()
 	for p, err := range c.Participants(ctx) {
 		if err != nil {
@@ -95,13 +98,13 @@ func (e *examination) transactions(ctx context.Context, c *dtchttp.Client, now t
 		}
 	}
 	if quarantined > 0 {
-		e.add(levelBad, "transaction", "dtc tx show "+example["quarantined"], "%d branches are quarantined: their participants broke their promise", quarantined)
+		e.add(levelBad, "transaction", "dtc tx show "+shellWord(example["quarantined"]), "%d branches are quarantined: their participants broke their promise", quarantined)
 	}
 	if heuristic > 0 {
-		e.add(levelBad, "transaction", "dtc tx show "+example["heuristic"], "%d did not end alike everywhere", heuristic)
+		e.add(levelBad, "transaction", "dtc tx show "+shellWord(example["heuristic"]), "%d did not end alike everywhere", heuristic)
 	}
 	if held > 0 {
-		e.add(levelBad, "transaction", "compare the participants with the log, then 'dtc log release'", "%d are covered by a recovery hold", held)
+		e.add(levelBad, "transaction", "compare the participants with the log, stop the server, then 'dtc log release'", "%d are covered by a recovery hold", held)
 	}
 	level, advice := levelOK, ""
 	if oldest != nil && now.Sub(time.Time(*oldest)) > doctorInDoubt {
@@ -114,7 +117,51 @@ func (e *examination) transactions(ctx context.Context, c *dtchttp.Client, now t
 	e.add(level, "transaction", advice, "%d are not finished everywhere%s", n, age)
 }
 
-// certificate looks at what the server shows, and compares the clocks.
+// clock compares the server's clock with this machine's, as far as a header tells that
+// counts whole seconds.
+func (e *examination) clock(ctx context.Context, c *dtchttp.Client, r *remote) {
+	cfg, err := r.tls()
+	if err != nil {
+		return
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL()+"/livez", nil)
+	if err != nil {
+		return
+	}
+	transport := &http.Transport{TLSClientConfig: cfg, Proxy: http.ProxyFromEnvironment}
+	defer transport.CloseIdleConnections()
+	asked := time.Now()
+	answer, err := transport.RoundTrip(request)
+	if err != nil {
+		return // that it does not answer is said by another finding
+	}
+	defer answer.Body.Close()
+	told, err := http.ParseTime(answer.Header.Get("Date"))
+	if err != nil {
+		return
+	}
+	e.clocks(told, asked, time.Now())
+}
+
+// clocks judges a time that a server told between two times of this machine.
+func (e *examination) clocks(told, asked, answered time.Time) {
+	var off time.Duration
+	word := "ahead of"
+	switch {
+	case told.After(answered):
+		off = told.Sub(answered)
+	case told.Add(time.Second).Before(asked): // the rest of a second is not told
+		off, word = asked.Sub(told.Add(time.Second)), "behind"
+	}
+	if off <= doctorClock {
+		e.add(levelOK, "server", "", "its clock and this machine's agree to within %s", doctorClock)
+		return
+	}
+	e.add(levelWarn, "server", "set both by NTP: ages are told wrongly, and certificates may seem to have ended or not begun",
+		"its clock is %s %s this machine's", txDuration(off), word)
+}
+
+// certificate looks at what the server shows.
 func (e *examination) certificate(ctx context.Context, c *dtchttp.Client, r *remote) {
 	u, err := url.Parse(c.URL())
 	if err != nil || u.Scheme != "https" {

@@ -231,6 +231,7 @@ func branchesOf(id string, participants ...string) string {
 type service struct {
 	*httptest.Server
 	away  atomic.Bool // nothing is answered but 503
+	deaf  atomic.Bool // commits and rollbacks are answered with 503
 	enter chan string // if not nil, told of each prepare,
 	leave chan bool   // which then waits for this
 	gate  chan bool   // if not nil, commits wait until it is closed
@@ -314,7 +315,8 @@ func newServiceOff(t *testing.T, id string, listing bool) *service {
 		s.mu.Lock()
 		s.seen = append(s.seen, r)
 		s.mu.Unlock()
-		if s.away.Load() {
+		decision := strings.HasSuffix(r.URL.Path, "/commit") || strings.HasSuffix(r.URL.Path, "/rollback")
+		if s.away.Load() || decision && s.deaf.Load() {
 			http.Error(w, "away", http.StatusServiceUnavailable)
 			return
 		}

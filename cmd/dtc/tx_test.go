@@ -17,15 +17,15 @@ func waiting(t *testing.T, ids ...string) (*running, *service) {
 	t.Helper()
 	a, b := newService(t, "a", true), newService(t, "b", true)
 	r := serve(t, nil, "--data", dataDir(t), "--participant", "a="+a.URL, "--participant", "b="+b.URL, "--completion-wait", "0s")
-	b.enter, b.leave = make(chan string), make(chan bool)
+	b.deaf.Store(true) // it votes, and no decision reaches it in between
 	for _, id := range ids {
-		b.away.Store(false)
-		go func() { <-b.enter; b.away.Store(true); b.leave <- true }()
 		tx := r.transaction(r.want(200, "POST", "/v1/transactions", branchesOf(id, "a", "b")))
 		if tx.Outcome == nil || *tx.Outcome != "committed" {
 			t.Fatalf("%+v", tx)
 		}
 	}
+	b.away.Store(true)
+	b.deaf.Store(false)
 	until(t, "b was missed", func() bool { return strings.Contains(r.want(200, "GET", "/v1/transactions", ""), "503") })
 	return r, b
 }
@@ -56,12 +56,14 @@ func TestTxList(t *testing.T) {
 	if err := json.Unmarshal([]byte(list("--limit", "1", "-o", "json").out), &doc); err != nil || len(doc.Transactions) != 1 || !doc.More || doc.Transactions[0].ID != "order-2" {
 		t.Errorf("%+v, %v", doc, err)
 	}
-	b.enter = nil
-	b.away.Store(false)
-	for _, id := range []string{"order-1", "order-2"} {
+	for _, id := range []string{"order-1", "order-2"} { // while b is away: nothing ends before it is asked for
 		call(t, append([]string{"tx", "retry", id}, at...)...).want(t, exitDone, id, "called now")
 	}
-	until(t, "both are finished", func() bool { return strings.Contains(list().out, "nothing") })
+	b.away.Store(false)
+	until(t, "both are finished", func() bool {
+		call(t, append([]string{"tx", "retry", "order-1"}, at...)...) // once it answers both are served
+		return strings.Contains(list().out, "nothing")
+	})
 	list("--state", "committed").want(t, exitDone, "order-1", "order-2")
 	call(t, append([]string{"tx", "retry", "order-1"}, at...)...).want(t, exitFailed, "order-1")
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -72,7 +73,7 @@ func txTable(out io.Writer, list []dtchttp.Transaction, more bool, now time.Time
 		if open := txWaits(t, now); len(open) > 0 {
 			waits = strings.Join(open, "; ")
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", txName(t), txState(t), txAge(t.Started, now), waits)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", plain(txName(t)), txState(t), txAge(t.Started, now), plain(waits))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -90,6 +91,28 @@ func txName(t dtchttp.Transaction) string {
 		return t.XID
 	}
 	return t.ID
+}
+
+// plain makes a text that others wrote fit for one cell of a table on a terminal.
+func plain(text string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text))
+}
+
+// shellWord quotes a word of a command that people are told to run. A transaction's id
+// is its client's choice, and may hold anything that a shell acts on.
+func shellWord(s string) string {
+	safe := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._:/@%+=,-", r)
+	}
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !safe(r) }) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 func txState(t dtchttp.Transaction) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,7 +35,7 @@ func txRetryCommand() *cobra.Command {
 		if err := c.Retry(cmd.Context(), id); err != nil {
 			return unreachable(c, err)
 		}
-		return said(cmd.OutOrStdout(), *output, "retry", id, "", "its participants are called now; 'dtc tx show "+string(id)+"' says what they answered")
+		return said(cmd.OutOrStdout(), *output, "retry", id, "", "its participants are called now; what they answered says\ndtc tx show "+shellWord(string(id)))
 	}
 	return cmd
 }
@@ -90,7 +91,12 @@ A participant that is only down needs nothing: it is called when it is back.`,
 			if t.Outcome != nil {
 				decision = "was decided: " + *t.Outcome
 			}
-			question := fmt.Sprintf("%s %s. State that its branch at %s ended as %s, for good? Type yes: ", id, decision, args[1], outcome)
+			meaning := ""
+			if t.Outcome != nil && *t.Outcome != outcome.String() {
+				meaning = "\nThat is not the decision: the transaction will be heuristic, for good."
+			}
+			question := fmt.Sprintf("%s %s.%s\nState that its branch at %s ended as %s? It is never called again. Type yes: ",
+				plain(string(id)), decision, meaning, plain(args[1]), outcome)
 			if err := confirmed(cmd.InOrStdin(), cmd.ErrOrStderr(), question); err != nil {
 				return err
 			}
@@ -113,11 +119,11 @@ func confirmed(in io.Reader, out io.Writer, question string) error {
 		return err
 	}
 	line, err := bufio.NewReader(in).ReadString('\n')
-	if err != nil && line == "" {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if strings.TrimSpace(line) != "yes" {
-		return fmt.Errorf("nothing was done")
+		return errors.New("nothing was done")
 	}
 	return nil
 }
@@ -131,6 +137,6 @@ func said(out io.Writer, format, action string, id dtc.TxID, participant, text s
 			Participant string   `json:"participant,omitempty"`
 		}{action, id, participant})
 	}
-	_, err := fmt.Fprintf(out, "%s: %s\n", id, text)
+	_, err := fmt.Fprintf(out, "%s: %s\n", plain(string(id)), text)
 	return err
 }

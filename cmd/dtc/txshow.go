@@ -33,7 +33,7 @@ func txShowCommand() *cobra.Command {
 		}
 		t, err := c.Transaction(cmd.Context(), id)
 		if errors.Is(err, dtc.ErrUnknownTx) {
-			return fmt.Errorf("%w\nIt was never begun, or has been forgotten: its log may still tell, 'dtc log explain %s --data DIR'", err, id)
+			return fmt.Errorf("%w\nIt was never begun, or has been forgotten: its log may still tell, dtc log explain %s --data DIR", err, shellWord(string(id)))
 		}
 		if err != nil {
 			return unreachable(c, err)
@@ -50,7 +50,7 @@ func txPrint(out io.Writer, t dtchttp.Transaction, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, text string) {
 		if text != "" {
-			_, _ = fmt.Fprintf(w, "%s\t%s\n", name, text)
+			_, _ = fmt.Fprintf(w, "%s\t%s\n", name, plain(text))
 		}
 	}
 	row("id", t.ID)
@@ -87,7 +87,7 @@ func txPrint(out io.Writer, t dtchttp.Transaction, now time.Time) error {
 		if b.NextAttempt != nil {
 			next = "in " + txDuration(time.Time(*b.NextAttempt).Sub(now))
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", b.Participant, vote, b.State, b.Attempts, next, b.LastError)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", b.Participant, vote, b.State, b.Attempts, next, plain(b.LastError))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -102,7 +102,7 @@ func txPrint(out io.Writer, t dtchttp.Transaction, now time.Time) error {
 
 // txAdvice says what a person can do about a transaction.
 func txAdvice(t dtchttp.Transaction) (all []string) {
-	name := txName(t)
+	name := shellWord(txName(t))
 	if t.Held {
 		all = append(all, "A recovery hold covers it: the coordinator cannot know how it ends. Compare the participants with\n"+
 			"the log ('dtc log stat'), and release the hold with 'dtc log release' when the server is stopped.")

@@ -1,0 +1,376 @@
+package http_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/dtchttp"
+	"github.com/dtc-project/dtc/dtctest"
+)
+
+// client makes requests to a server that a description is held against.
+type client struct {
+	*httptest.Server
+	t *testing.T
+	s *spec
+}
+
+func serve(t *testing.T, s *spec, h http.Handler) *client {
+	server := httptest.NewServer(s.watch(h))
+	t.Cleanup(server.Close)
+	return &client{server, t, s}
+}
+
+// want makes a request, checks the status and returns the answer. Headers are names and
+// values.
+func (c *client) want(status int, method, path, body string, headers ...string) map[string]any {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.URL+path, strings.NewReader(body))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := c.Client().Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if resp.StatusCode != status {
+		c.t.Errorf("%s %s %.200s: %d, want %d: %s", method, path, body, resp.StatusCode, status, text)
+	}
+	var answer map[string]any
+	_ = json.Unmarshal(text, &answer) // it may be plain text
+	return answer
+}
+
+// bad makes requests that are refused, and must not be sent by what the file says.
+func (c *client) bad(method, path string, bodies ...string) {
+	c.t.Helper()
+	for _, body := range bodies {
+		c.want(400, method, path, body)
+		if !c.s.refuses(method, path, body) {
+			c.t.Errorf("%s %s %.200s: the server refuses it, and the file allows it", method, path, body)
+		}
+	}
+}
+
+// broken makes a request whose body ends before it should.
+func (c *client) broken(method, path string, headers ...string) {
+	c.t.Helper()
+	conn, err := net.Dial("tcp", c.Listener.Addr().String())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: dtc.test\r\nContent-Type: application/json\r\nContent-Length: 9\r\n", method, path)
+	for i := 0; i < len(headers); i += 2 {
+		fmt.Fprintf(&b, "%s: %s\r\n", headers[i], headers[i+1])
+	}
+	b.WriteString("\r\n{")
+	if _, err := conn.Write(b.Bytes()); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		c.t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 408 ")) {
+		c.t.Errorf("%s %s: %v: %s", method, path, err, answer)
+	}
+}
+
+// bodies sends to an operation what any body may be wrong in.
+func (c *client) bodies(op *operation, path string, headers ...string) {
+	c.t.Helper()
+	with := func(more ...string) []string { return append(slices.Clone(headers), more...) }
+	c.want(415, op.method, path, "{}", with("Content-Type", "text/plain")...)
+	c.want(415, op.method, path, "{}", with("Content-Encoding", "gzip")...)
+	c.want(413, op.method, path, `{`+strings.Repeat(" ", 1<<20)+`}`, headers...)
+	c.want(400, op.method, path, `{"bogus":1}`, headers...)
+	if !c.s.refuses(op.method, path, `{"bogus":1}`) {
+		c.t.Errorf("%s: the file allows an unknown member", op)
+	}
+	c.broken(op.method, path, headers...)
+}
+
+// fill puts the examples of the file into the path of an operation.
+func fill(op *operation) string {
+	path := op.path
+	for _, p := range append(op.item.Parameters, op.Parameters...) {
+		if p.In == "path" {
+			path = strings.ReplaceAll(path, "{"+p.Name+"}", url.PathEscape(p.Example.Value))
+		}
+	}
+	return path
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// coordinator opens a coordinator over inventory, payment and orders.
+func coordinator(t *testing.T, cfg dtc.Config) (*dtc.Coordinator, []*dtctest.Memory) {
+	t.Helper()
+	var members []*dtctest.Memory
+	for _, id := range []string{"inventory", "payment", "orders"} {
+		m := dtctest.NewMemory(id)
+		members = append(members, m)
+		cfg.Participants = append(cfg.Participants, m)
+	}
+	cfg.Logger = quiet
+	c, err := dtc.Open(t.TempDir(), &cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c, members
+}
+
+// authenticate knows a caller by a header that names a role.
+func authenticate(r *http.Request) (dtchttp.Caller, error) {
+	role := r.Header.Get("X-Role")
+	switch role {
+	case "nobody":
+		return dtchttp.Caller{}, errors.New("a bearer token is required")
+	case "fault":
+		panic("meant")
+	case "": // what is not about roles
+		role = "operator"
+	}
+	return dtchttp.Caller{Name: role, Roles: []dtchttp.Role{dtchttp.Role(role)}}, nil
+}
+
+// TestOpenAPI holds the description of the control API against the server.
+func TestOpenAPI(t *testing.T) {
+	s := load(t, "openapi.yaml")
+	t.Run("transactions", func(t *testing.T) { transactions(t, s) })
+	t.Run("operators", func(t *testing.T) { operators(t, s) })
+	t.Run("every operation", func(t *testing.T) { everywhere(t, s) })
+	t.Run("refused", func(t *testing.T) { refused(t, s) })
+	t.Run("failing log", func(t *testing.T) { failingLog(t, s) })
+	t.Run("found", func(t *testing.T) { found(t, s) })
+	t.Run("documents", func(t *testing.T) { documents(t, s) })
+	t.Run("process", func(t *testing.T) { process(t, s) })
+	s.complete(map[string]string{
+		"GET /metrics 503":              "more than four have to read them at one moment, which cannot be arranged from outside",
+		"GET /metrics 401 unauthorized": "the test of the server with tokens sees it: cmd/dtc/servetls_test.go",
+		"GET /metrics 403 forbidden":    "the same",
+	})
+}
+
+// transactions are run, grown, and asked for.
+func transactions(t *testing.T, s *spec) {
+	coord, members := coordinator(t, dtc.Config{KeepEnded: 100})
+	members[1].OnPrepare = func(_ context.Context, b dtc.Branch) (dtc.Vote, error) {
+		switch b.TxID {
+		case "no":
+			return dtc.VoteAbort, dtc.Refuse(errors.New("no money"))
+		case "look":
+			return dtc.VoteReadOnly, nil
+		}
+		return dtc.VoteCommit, nil
+	}
+	h := dtchttp.NewControlHandler(&dtchttp.ControlOptions{Logger: quiet, Describe: func(id string) (string, string) {
+		return "http", "http://" + id + ".test/dtc"
+	}})
+	h.Use(coord)
+	c := serve(t, s, h)
+	const order = `"branches":[{"participant":"inventory","payload":{"sku":"anvil","more":[1,{"x":null}]}},{"participant":"payment"}]`
+
+	yes := c.want(200, "POST", "/v1/transactions", `{"id":"a/b",`+order+`,"prepare_timeout":"1m30s","completion_wait":"0s"}`, "traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	c.want(200, "POST", "/v1/transactions", `{"id":"no",`+order+`}`)
+	c.want(200, "POST", "/v1/transactions", `{"id":"look",`+order+`}`)
+	c.want(200, "POST", "/v1/transactions", `{"id":null,`+order+`,"prepare_timeout":null,"completion_wait":".5h"}`)
+	c.want(409, "POST", "/v1/transactions", `{"id":"a/b","branches":[{"participant":"orders"}]}`)
+	c.want(413, "POST", "/v1/transactions", `{"branches":[{"participant":"orders","payload":"`+strings.Repeat("x", dtc.MaxPayload)+`"}]}`)
+	c.want(400, "POST", "/v1/transactions", `{"branches":[{"participant":"nobody"}]}`) // which no file can know
+	c.bad("POST", "/v1/transactions", `{}`, `{"branches":null}`, `{"branches":[]}`, `{"branches":[{}]}`, `{"branches":[{"participant":null}]}`,
+		`{"branches":[{"participant":"a b"}]}`, `{"branches":[{"participant":"`+strings.Repeat("x", 65)+`"}]}`, `{"branches":[{"participant":"orders","url":"x"}]}`,
+		`{"branches":[`+strings.Repeat(`{"participant":"orders"},`, 1000)+`{"participant":"orders"}]}`,
+		`{"id":"",`+order+`}`, `{"id":"a b",`+order+`}`, `{"id":"`+strings.Repeat("x", 129)+`",`+order+`}`, `{"id":7,`+order+`}`,
+		`{"prepare_timeout":"5",`+order+`}`, `{"prepare_timeout":"-5s",`+order+`}`, `{"prepare_timeout":5,`+order+`}`, `{"prepare_timeout":"",`+order+`}`, `{"completion_wait":"soon",`+order+`}`)
+
+	c.want(201, "POST", "/v1/transactions/begin", "")
+	c.want(201, "POST", "/v1/transactions/begin", `{"id":"steps","timeout":"1h"}`)
+	c.want(200, "POST", "/v1/transactions/begin", `{"id":"steps"}`)
+	c.want(409, "POST", "/v1/transactions/begin", `{"id":"a/b"}`)
+	c.bad("POST", "/v1/transactions/begin", `{"id":""}`, `{"timeout":"1"}`, `{"branches":[]}`)
+	c.want(201, "POST", "/v1/transactions/steps/branches", `{"participant":"orders","payload":[1]}`)
+	c.want(200, "POST", "/v1/transactions/steps/branches", `{"participant":"orders","payload":[ 1 ]}`)
+	c.want(409, "POST", "/v1/transactions/steps/branches", `{"participant":"orders"}`)
+	c.want(404, "POST", "/v1/transactions/never/branches", `{"participant":"orders"}`)
+	c.bad("POST", "/v1/transactions/steps/branches", ``, `{}`, `{"participant":""}`, `{"participant":"a/b"}`)
+	c.want(200, "GET", "/v1/transactions?state=active&participant=orders", "")
+	c.want(200, "POST", "/v1/transactions/steps/commit", `{"prepare_timeout":"5s","completion_wait":"1s"}`)
+	c.want(200, "POST", "/v1/transactions/steps/commit", "")
+	c.want(200, "POST", "/v1/transactions/steps/rollback", "{}")
+	c.bad("POST", "/v1/transactions/steps/commit", `{"timeout":"1s"}`, `{"completion_wait":"-5s"}`)
+	c.bad("POST", "/v1/transactions/steps/rollback", `{"reason":"x"}`)
+	c.bad("POST", "/v1/transactions/a%20b/rollback", ``)
+	for _, verb := range []string{"commit", "rollback"} {
+		c.want(409, "POST", "/v1/transactions/a%2Fb/"+verb, "") // not begun by steps
+		c.want(404, "POST", "/v1/transactions/never/"+verb, "")
+	}
+
+	c.want(200, "GET", "/v1/transactions/a%2Fb", "")
+	c.want(200, "HEAD", "/v1/transactions/a%2Fb", "")
+	c.want(404, "GET", "/v1/transactions/never", "")
+	c.bad("GET", "/v1/transactions/a%20b", "")
+	c.want(200, "GET", "/v1/transactions", "")
+	for _, state := range []string{"committed", "rolled_back", "heuristic"} {
+		c.want(200, "GET", "/v1/transactions?state="+state, "")
+	}
+	page := c.want(200, "GET", "/v1/transactions?state=committed&limit=1", "")
+	next, _ := page["next"].(string)
+	c.want(200, "GET", "/v1/transactions?state=committed&limit=1000&after="+next, "")
+	for _, query := range []string{"state=done", "limit=0", "limit=1001", "limit=x", "participant=a+b", "after=x", "order=asc"} {
+		c.bad("GET", "/v1/transactions?"+query, "")
+	}
+
+	xid, _ := yes["xid"].(string)
+	c.want(200, "GET", "/v1/branches/"+xid+"/inventory", "")
+	c.want(404, "GET", "/v1/branches/dtc.aaaaaaaaaaaaaaaa.1-00000000.1/inventory", "")
+	c.bad("GET", "/v1/branches/x/inventory", "")
+	c.bad("GET", "/v1/branches/"+xid+"/a%20b", "")
+	c.want(200, "GET", "/v1/participants", "")
+	c.want(200, "GET", "/v1/participants?limit=1", "")
+	c.want(200, "GET", "/v1/participants?limit=2&after=inventory", "")
+	c.bad("GET", "/v1/participants?limit=1001", "")
+	c.bad("GET", "/v1/participants?state=up", "")
+	c.want(200, "GET", "/livez", "")
+	c.want(200, "GET", "/readyz", "")
+	c.want(200, "GET", "/readyz?verbose", "")
+}
+
+// operators look after branches that are stuck.
+func operators(t *testing.T, s *spec) {
+	coord, members := coordinator(t, dtc.Config{OutcomeLimit: 1})
+	members[1].OnCommit = func(context.Context, dtc.Branch) error { return errors.New("the row is locked") }
+	h := dtchttp.NewControlHandler(&dtchttp.ControlOptions{Logger: quiet})
+	h.Use(coord)
+	c := serve(t, s, h)
+	for _, id := range []string{"with", "against"} {
+		c.want(200, "POST", "/v1/transactions", `{"id":"`+id+`","completion_wait":"0s","branches":[{"participant":"orders"},{"participant":"payment"}]}`)
+		c.want(202, "POST", "/v1/transactions/"+id+"/retry", "")
+	}
+	c.want(202, "POST", "/v1/transactions/with/retry", "{}")
+	c.want(404, "POST", "/v1/transactions/never/retry", "")
+	c.bad("POST", "/v1/transactions/with/retry", `{"now":true}`)
+	c.want(200, "GET", "/v1/transactions", "")
+	c.want(200, "GET", "/v1/participants", "")
+	const path = "/v1/transactions/against/branches/payment/resolve"
+	c.bad("POST", path, ``, `{}`, `{"outcome":"committed"}`, `{"outcome":"committed","reason":""}`, `{"outcome":"heuristic","reason":"x"}`, `{"reason":"x"}`,
+		`{"outcome":"committed","reason":"`+strings.Repeat("x", 1025)+`"}`, `{"outcome":"committed","reason":"x","force":true}`)
+	c.want(404, "POST", "/v1/transactions/never/branches/payment/resolve", `{"outcome":"committed","reason":"x"}`)
+	c.want(200, "POST", path, `{"outcome":"rolled_back","reason":"it burnt down"}`)
+	c.want(200, "POST", "/v1/transactions/with/branches/payment/resolve", `{"outcome":"committed","reason":"`+strings.Repeat("x", 1024)+`"}`)
+	// One more makes the server forget the first.
+	c.want(200, "POST", "/v1/transactions", `{"id":"last","branches":[{"participant":"orders"}]}`)
+	c.want(200, "GET", "/v1/transactions/last", "")
+	c.want(404, "GET", "/v1/transactions/against", "")
+}
+
+// everywhere sends to each operation what each must refuse.
+func everywhere(t *testing.T, s *spec) {
+	coord, _ := coordinator(t, dtc.Config{})
+	h := dtchttp.NewControlHandler(&dtchttp.ControlOptions{Logger: quiet, Authenticate: authenticate})
+	h.Use(coord)
+	c := serve(t, s, h)
+	for _, op := range s.operations() {
+		path := fill(op)
+		roles, open := roles(op)
+		switch {
+		case op.path == "/metrics": // served by the program; see process
+			continue
+		case op.path == "/readyz":
+			path += "?verbose"
+		case open:
+			continue
+		}
+		c.want(401, op.method, path, "", "X-Role", "nobody")
+		c.want(500, op.method, path, "", "X-Role", "fault")
+		for _, role := range []string{"app", "participant", "observer", "operator"} {
+			if !slices.Contains(roles, role) {
+				c.want(403, op.method, path, "", "X-Role", role)
+				continue
+			}
+			r := httptest.NewRequest(op.method, path, http.NoBody)
+			r.Header.Set("X-Role", role)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code == http.StatusForbidden {
+				t.Errorf("%s: the file says that %s may, and the server does not", op, role)
+			}
+		}
+		if op.RequestBody != nil {
+			c.bodies(op, path)
+		}
+		if strings.HasPrefix(op.path, "/v1/") {
+			c.want(405, "DELETE", path, "")
+		}
+	}
+	c.want(404, "GET", "/", "")
+	c.want(404, "GET", "/v1", "")
+	c.want(400, "GET", "/v1/transactions/", "") // an empty id
+}
+
+// roles returns who may call an operation; open means everybody.
+func roles(op *operation) (roles []string, open bool) {
+	for _, name := range []string{"x-roles", "x-roles-verbose"} {
+		if node := op.Extensions.GetOrZero(name); node != nil {
+			_ = node.Decode(&roles) // empty, nobody may, which is seen
+			return roles, false
+		}
+	}
+	return nil, true
+}
+
+// refused: servers that cannot, or must not, do what they are asked.
+func refused(t *testing.T, s *spec) {
+	unready := serve(t, s, dtchttp.NewControlHandler(&dtchttp.ControlOptions{Logger: quiet}))
+	coord, _ := coordinator(t, dtc.Config{})
+	narrow := dtchttp.NewControlHandler(&dtchttp.ControlOptions{Logger: quiet, MaxBytes: 10})
+	narrow.Use(coord)
+	full := serve(t, s, narrow)
+	for _, op := range s.operations() {
+		path := fill(op)
+		if strings.HasPrefix(path, "/v1/") {
+			unready.want(503, op.method, path, "")
+		}
+		if op.RequestBody != nil {
+			full.want(429, op.method, path, `{           }`)
+		}
+	}
+	unready.want(200, "GET", "/livez", "")
+	unready.want(503, "GET", "/readyz", "")
+
+	stopping := dtchttp.NewControlHandler(&dtchttp.ControlOptions{Logger: quiet})
+	stopping.Use(coord)
+	stopping.Drain()
+	c := serve(t, s, stopping)
+	c.want(503, "GET", "/readyz?verbose=1", "")
+	c.want(503, "POST", "/v1/transactions", `{"branches":[{"participant":"orders"}]}`)
+	c.want(503, "POST", "/v1/transactions/begin", "")
+	c.want(503, "POST", "/v1/transactions/x/branches", `{"participant":"orders"}`)
+}
