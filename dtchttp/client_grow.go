@@ -39,11 +39,11 @@ func (tx *ClientTx) Enlist(ctx context.Context, participant string, payload []by
 //
 // The errors are those of [Client.Execute]. An id that was begun by another Run is joined
 // by id alone: fn is not called, and the outcome of the other is waited for and returned.
-// So it is too if the answer that told of the begin was lost: whose it is nobody can tell
-// then, and at the end of its lifetime it is rolled back. With an empty id there is no other,
-// and fn is called; give one only if a repetition is to join.
-// If this process ends meanwhile the coordinator rolls the transaction back when its
-// lifetime is over.
+// So is one of which the answer to its beginning was lost, since it may be another's; with
+// an empty id, which is replaced by a new one, it cannot be. If this process ends meanwhile
+// the coordinator rolls the transaction back when its lifetime is over. So that it is not
+// committed by mistake, one that enlists nobody is rolled back, and the error is a
+// [dtc.ErrBadRequest] as well.
 func (c *Client) Run(ctx context.Context, id dtc.TxID, fn func(context.Context, *ClientTx) error) error {
 	return c.RunWith(ctx, id, nil, fn)
 }
@@ -60,20 +60,36 @@ func (c *Client) RunWith(ctx context.Context, id dtc.TxID, opts *dtc.TxOptions, 
 	t, begun, err := c.Begin(ctx, id, opts)
 	switch {
 	case errors.Is(err, dtc.ErrTxConflict):
-		// It does not grow any more: this joins it, or is told what became of it, and
-		// commits nothing that would not be committed anyway.
-		return c.outcomeOf(c.Commit(ctx, id, opts))
+		return c.join(ctx, id, opts, err)
 	case err != nil:
 		return err
 	case !begun && !made:
 		// It may be another's, and only that one knows when it is complete.
-		return c.outcomeOf(c.await(ctx, id))
+		return c.outcomeOf(c.await(ctx, id, t.XID))
 	}
 	xid, err := dtc.ParseXID(t.XID)
 	if err != nil {
 		return err
 	}
 	return c.grow(ctx, opts, &ClientTx{c, id, xid}, fn)
+}
+
+// join returns the outcome of a transaction that does not grow any more. To commit it once
+// more is to wait for it, and commits nothing that would not be committed anyway: its XID
+// keeps out a later transaction of the same id, which may still be growing.
+func (c *Client) join(ctx context.Context, id dtc.TxID, opts *dtc.TxOptions, conflict error) error {
+	t, err := c.Transaction(ctx, id)
+	if err != nil {
+		return fmt.Errorf("%w; asked what became of it: %w", conflict, err)
+	}
+	its := dtc.TxOptions{}
+	if opts != nil {
+		its = *opts
+	}
+	if its.XID, err = dtc.ParseXID(t.XID); err != nil {
+		return err
+	}
+	return c.outcomeOf(c.Commit(ctx, id, &its))
 }
 
 // grow calls fn and ends the transaction, also if fn panics.
@@ -131,11 +147,13 @@ func (c *Client) outcomeOf(t Transaction, err error) error {
 }
 
 // await waits for the outcome of a transaction that somebody else ends.
-func (c *Client) await(ctx context.Context, id dtc.TxID) (t Transaction, err error) {
+func (c *Client) await(ctx context.Context, id dtc.TxID, xid string) (t Transaction, err error) {
 	for n := 0; ; n++ {
 		t, err = c.Transaction(ctx, id)
 		var p *Problem
 		switch {
+		case err == nil && t.XID != xid:
+			return Transaction{}, clientDoubt(id, errors.New("the coordinator no longer knows it, and has another of that id"))
 		case err == nil && t.Outcome != nil:
 			return t, nil
 		case errors.As(err, &p) && p.refused():

@@ -185,7 +185,12 @@ func TestClientLostInSteps(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			a := newAPI(t, dtc.Config{KeepEnded: 100}, dtchttp.ControlOptions{})
-			lossy := func() *dtchttp.Client { c, _ := spoiled(t, a, f, 1); return c }
+			var counts []*atomic.Int64
+			lossy := func() *dtchttp.Client {
+				c, requests := spoiled(t, a, f, 1)
+				counts = append(counts, requests)
+				return c
+			}
 			ctx := t.Context()
 			if doc, _, err := lossy().Begin(ctx, "tx", nil); err != nil || doc.State != "active" {
 				t.Fatalf("begin: %+v, %v", doc, err)
@@ -199,6 +204,11 @@ func TestClientLostInSteps(t *testing.T) {
 			err := lossy().Run(ctx, "", func(ctx context.Context, tx *dtchttp.ClientTx) error { return tx.Enlist(ctx, "orders", nil) })
 			if err != nil {
 				t.Errorf("run: %v", err)
+			}
+			for i, n := range counts[:3] { // none took the spoiled answer for one
+				if n.Load() < 2 && f.name != "a contradiction" && f.name != "two outcomes" { // where there is no outcome yet
+					t.Errorf("step %d took %d requests", i+1, n.Load())
+				}
 			}
 		})
 	}
@@ -379,6 +389,49 @@ func TestClientHeaders(t *testing.T) {
 	}
 	if c := newClient(t, "http://me:pa55@h/", nil); strings.Contains(fmt.Sprintf("%v %+v %#v %s", c, c, c, c.URL()), "pa55") {
 		t.Error("it shows its password")
+	}
+}
+
+// TestClientPaths: an id stands in a path as it is, also through what cleans paths; and
+// what is too long does not leave.
+func TestClientPaths(t *testing.T) {
+	var paths []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		paths = append(paths, r.RequestURI)
+		reply(w, 404, "application/problem+json", `{"code":"unknown_transaction"}`)
+	}))
+	defer s.Close()
+	c := newClient(t, s.URL+"/a%2Fb/", nil)
+	for _, tt := range []struct {
+		id   dtc.TxID
+		want string
+	}{
+		{"..", "/a%2Fb/v1/transactions/%2E%2E/commit"},
+		{".", "/a%2Fb/v1/transactions/%2E/commit"},
+		{"a/../b?c#d%e", "/a%2Fb/v1/transactions/a%2F..%2Fb%3Fc%23d%25e/commit"},
+	} {
+		paths = nil
+		_, err := c.Commit(t.Context(), tt.id, nil)
+		if !errors.Is(err, dtc.ErrUnknownTx) || len(paths) != 1 || paths[0] != tt.want {
+			t.Errorf("%q: asked %q, want %q: %v", tt.id, paths, tt.want, err)
+		}
+	}
+	paths = nil
+	var many []dtc.Branch
+	for i := range 5 {
+		many = append(many, branch(fmt.Sprint(i), `"`+strings.Repeat("x", 250<<10)+`"`))
+	}
+	if _, err := c.Execute(t.Context(), "x", many...); !errors.Is(err, dtc.ErrBadRequest) || len(paths) != 0 {
+		t.Errorf("a request that is too long: %v, sent to %q", err, paths)
+	}
+}
+
+// TestClientRunsNothing: a function that enlists nobody has nothing to commit.
+func TestClientRunsNothing(t *testing.T) {
+	a := newAPI(t, dtc.Config{}, dtchttp.ControlOptions{})
+	err := newClient(t, a.URL, nil).Run(t.Context(), "", func(context.Context, *dtchttp.ClientTx) error { return nil })
+	if !errors.Is(err, dtc.ErrRolledBack) || !errors.Is(err, dtc.ErrBadRequest) {
+		t.Errorf("%v; want it rolled back, because the request is a bad one", err)
 	}
 }
 

@@ -239,6 +239,66 @@ func TestClientRun(t *testing.T) {
 	}
 }
 
+// TestClientRunJoinsOne: a Run that found its id taken does not commit what another began
+// under the same id a moment later.
+func TestClientRunJoinsOne(t *testing.T) {
+	a := newAPI(t, dtc.Config{}, dtchttp.ControlOptions{})
+	b := newAPI(t, dtc.Config{}, dtchttp.ControlOptions{}) // what it is after the restart
+	direct := newClient(t, b.URL, nil)
+	if ok, err := newClient(t, a.URL, nil).Execute(t.Context(), "tx", branch("orders", "")); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if _, _, err := direct.Begin(t.Context(), "tx", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := direct.Enlist(t.Context(), "tx", branch("orders", "")); err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/commit") {
+			b.h.ServeHTTP(w, r)
+			return
+		}
+		a.h.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	err := newClient(t, front.URL, nil).Run(t.Context(), "tx", func(context.Context, *dtchttp.ClientTx) error {
+		t.Error("the function was called for an id that is taken")
+		return nil
+	})
+	if err == nil || errors.Is(err, dtc.ErrRolledBack) {
+		t.Errorf("%v; want an error that tells no outcome", err)
+	}
+	if doc, err := direct.Transaction(t.Context(), "tx"); err != nil || doc.State != "active" {
+		t.Errorf("the other one: %+v, %v", doc, err)
+	}
+}
+
+// TestClientRunAwaitsOne: nor does it take the outcome of a later one for that of the one
+// that it waits for.
+func TestClientRunAwaitsOne(t *testing.T) {
+	a := newAPI(t, dtc.Config{}, dtchttp.ControlOptions{})
+	b := newAPI(t, dtc.Config{KeepEnded: 1}, dtchttp.ControlOptions{})
+	if _, _, err := newClient(t, a.URL, nil).Begin(t.Context(), "tx", nil); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := newClient(t, b.URL, nil).Execute(t.Context(), "tx", branch("orders", "")); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			b.h.ServeHTTP(w, r)
+			return
+		}
+		a.h.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	err := newClient(t, front.URL, nil).Run(t.Context(), "tx", func(context.Context, *dtchttp.ClientTx) error { return nil })
+	if !errors.Is(err, dtc.ErrInDoubt) {
+		t.Errorf("%v; want it in doubt", err)
+	}
+}
+
 // TestClientRunForgotten: a coordinator that has lost what was begun did not commit it.
 func TestClientRunForgotten(t *testing.T) {
 	a := newAPI(t, dtc.Config{}, dtchttp.ControlOptions{})
