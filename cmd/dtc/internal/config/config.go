@@ -106,7 +106,7 @@ func defaults() *Config {
 		},
 		CompletionWait: time.Second, TxLifetime: time.Minute, SweepInterval: time.Minute,
 		MaxTransactions: 100_000, OutcomeLimit: 1_000_000, OutcomeRetention: time.Hour, KeepEnded: 10_000,
-		DrainTimeout: 30 * time.Second, MaxConnections: 10_000, MaxRequests: 10_000,
+		DrainTimeout: 30 * time.Second, MaxConnections: 16_384, MaxRequests: 10_000,
 		LogLevel: "info", LogFormat: "auto",
 		Certificates: map[string][]dtchttp.Role{}, Participants: map[string]Participant{},
 		places: map[string]Place{},
