@@ -126,3 +126,26 @@ func (c *client) bodies(op *operation, path string, headers ...string) {
 	}
 	c.broken(op.method, path, headers...)
 }
+
+// members checks that an operation knows those members that the file says.
+func (c *client) members(op *operation, path string, names map[string]bool) {
+	c.t.Helper()
+	known := members(op)
+	for name := range names {
+		_, text := c.call(op.method, path, `{"`+name+`":[]}`)
+		if unknown := strings.Contains(string(text), "is not known here"); unknown == known[name] {
+			c.t.Errorf("%s: whether it takes %s is %v in the file: %s", op, name, known[name], text)
+		}
+	}
+}
+
+// members returns the names of the members that a request may have.
+func members(op *operation) map[string]bool {
+	names := map[string]bool{}
+	if op.RequestBody != nil {
+		for name := range op.RequestBody.Content.GetOrZero("application/json").Schema.Schema().Properties.FromOldest() {
+			names[name] = true
+		}
+	}
+	return names
+}

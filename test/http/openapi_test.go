@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -112,17 +113,23 @@ func transactions(t *testing.T, s *spec) {
 		`{"prepare_timeout":"5",`+order+`}`, `{"prepare_timeout":"-5s",`+order+`}`, `{"prepare_timeout":5,`+order+`}`, `{"prepare_timeout":"",`+order+`}`, `{"completion_wait":"soon",`+order+`}`)
 
 	c.want(201, "POST", "/v1/transactions/begin", "")
-	c.want(201, "POST", "/v1/transactions/begin", `{"id":"steps","timeout":"1h"}`)
+	steps, _ := c.want(201, "POST", "/v1/transactions/begin", `{"id":"steps","timeout":"1h"}`)["xid"].(string)
+	other, _ := yes["xid"].(string)
+	for _, call := range [][2]string{{"branches", `"participant":"orders",`}, {"commit", ""}, {"rollback", ""}} {
+		c.want(409, "POST", "/v1/transactions/steps/"+call[0], `{`+call[1]+`"xid":"`+other+`"}`)
+		c.bad("POST", "/v1/transactions/steps/"+call[0], `{`+call[1]+`"xid":"x"}`)
+	}
+	c.want(201, "POST", "/v1/transactions/steps/branches", `{"participant":"inventory","xid":null}`)
 	c.want(200, "POST", "/v1/transactions/begin", `{"id":"steps"}`)
 	c.want(409, "POST", "/v1/transactions/begin", `{"id":"a/b"}`)
 	c.bad("POST", "/v1/transactions/begin", `{"id":""}`, `{"timeout":"1"}`, `{"branches":[]}`)
-	c.want(201, "POST", "/v1/transactions/steps/branches", `{"participant":"orders","payload":[1]}`)
+	c.want(201, "POST", "/v1/transactions/steps/branches", `{"participant":"orders","payload":[1],"xid":"`+steps+`"}`)
 	c.want(200, "POST", "/v1/transactions/steps/branches", `{"participant":"orders","payload":[ 1 ]}`)
 	c.want(409, "POST", "/v1/transactions/steps/branches", `{"participant":"orders"}`)
 	c.want(404, "POST", "/v1/transactions/never/branches", `{"participant":"orders"}`)
 	c.bad("POST", "/v1/transactions/steps/branches", ``, `{}`, `{"participant":""}`, `{"participant":"a/b"}`)
 	c.want(200, "GET", "/v1/transactions?state=active&participant=orders", "")
-	c.want(200, "POST", "/v1/transactions/steps/commit", `{"prepare_timeout":"5s","completion_wait":"1s"}`)
+	c.want(200, "POST", "/v1/transactions/steps/commit", `{"prepare_timeout":"5s","completion_wait":"1s","xid":"`+steps+`"}`)
 	c.want(200, "POST", "/v1/transactions/steps/commit", "")
 	c.want(200, "POST", "/v1/transactions/steps/rollback", "{}")
 	c.bad("POST", "/v1/transactions/steps/commit", `{"timeout":"1s"}`, `{"completion_wait":"-5s"}`)
@@ -197,6 +204,10 @@ func everywhere(t *testing.T, s *spec) {
 	h := dtchttp.NewControlHandler(&dtchttp.ControlOptions{Logger: quiet, Authenticate: authenticate})
 	h.Use(coord)
 	c := serve(t, s, h)
+	names := map[string]bool{} // of all members of all requests
+	for _, op := range s.operations() {
+		maps.Copy(names, members(op))
+	}
 	for _, op := range s.operations() {
 		path := fill(op)
 		roles, open := roles(op)
@@ -206,6 +217,7 @@ func everywhere(t *testing.T, s *spec) {
 		case op.path == "/readyz":
 			path += "?verbose"
 		case open:
+			c.want(405, "DELETE", path, "")
 			continue
 		}
 		c.want(401, op.method, path, "", "X-Role", "nobody")
@@ -225,10 +237,9 @@ func everywhere(t *testing.T, s *spec) {
 		}
 		if op.RequestBody != nil {
 			c.bodies(op, path)
+			c.members(op, path, names)
 		}
-		if strings.HasPrefix(op.path, "/v1/") {
-			c.want(405, "DELETE", path, "")
-		}
+		c.want(405, "DELETE", path, "")
 	}
 	c.want(404, "GET", "/", "")
 	c.want(404, "GET", "/v1", "")
