@@ -9,6 +9,12 @@
 // [NewParticipantHandler] serves any participant of the library, one made by package
 // guard above all, to such callers.
 //
+// [NewControlHandler] serves the other side: whoever drives transactions begins, ends and
+// looks at them through a coordinator's control API, with [NewClient] from Go. A program
+// that serves it without [ControlOptions.Authenticate] should refuse requests from web pages
+// of other origins before they get there ([net/http.CrossOriginProtection]), also on
+// loopback; `dtc serve` does.
+//
 // What goes over the wire means to the coordinator what it would mean in its own
 // process. Whatever is no answer (a lost connection, a timeout, an answer that no
 // service of ours gives) is called again; only a complete and well-formed answer is
