@@ -66,6 +66,9 @@ func TestConforming(t *testing.T) {
 
 // TestBroken: each bug is found, by the case that is about it.
 func TestBroken(t *testing.T) {
+	racing := map[string]bool{
+		"concurrent-prepare": true, "concurrent-commit": true, "rollback-beside-prepare": true, "concurrent-branches": true, "hang-up": true,
+	}
 	found := map[string]bool{}
 	for bug, by := range map[string]string{
 		"redirects":                                      "reachable",
@@ -131,7 +134,11 @@ func TestBroken(t *testing.T) {
 		found[by] = true
 		t.Run(bug, func(t *testing.T) {
 			t.Parallel()
-			only := test(t, newModel(bug), func(o *Options) { o.Only = []string{by} })
+			once := func() Report { return test(t, newModel(bug), func(o *Options) { o.Only = []string{by} }) }
+			only := once()
+			for n := 0; only.Failed != 1 && racing[by] && n < 20; n++ {
+				only = once() // it shows itself only if two calls meet
+			}
 			if only.Failed != 1 {
 				t.Fatalf("%s does not find it: %+v", by, only.Cases)
 			}
