@@ -327,9 +327,10 @@ func TestClientWaits(t *testing.T) {
 		_, err := c.Execute(t.Context(), "tx", branch("orders", ""))
 		result <- err
 	}()
-	if l, err = net.Listen("tcp", address); err != nil {
-		t.Skipf("somebody took the port: %v", err)
-	}
+	dtchttpUntil(t, func() bool { // somebody may have the port for a moment
+		l, err = net.Listen("tcp", address)
+		return err == nil
+	})
 	var requests atomic.Int64
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch requests.Add(1) {

@@ -67,6 +67,17 @@ func (r *remote) client() (*dtchttp.Client, error) {
 	return c, nil
 }
 
+// about returns a client of the server, and the id on the command line that it is to be
+// asked about.
+func (r *remote) about(arg string) (*dtchttp.Client, dtc.TxID, error) {
+	id, err := txID(arg)
+	if err != nil {
+		return nil, "", err
+	}
+	c, err := r.client()
+	return c, id, err
+}
+
 // unreachable adds to an error of a call what to do about it.
 func unreachable(c *dtchttp.Client, err error) error {
 	var problem *dtchttp.Problem

@@ -15,18 +15,18 @@ func openTerminal(t *testing.T) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("SKIPPED: this machine gives no pseudo-terminal, so nobody could be asked: %v", err)
 	}
 	t.Cleanup(func() { _ = person.Close() })
 	var n, unlock int32
 	for request, value := range map[uintptr]*int32{syscall.TIOCGPTN: &n, syscall.TIOCSPTLCK: &unlock} {
 		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, person.Fd(), request, uintptr(unsafe.Pointer(value))); errno != 0 {
-			t.Skip(errno)
+			t.Skipf("SKIPPED: this machine gives no pseudo-terminal, so nobody could be asked: %v", errno)
 		}
 	}
 	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("SKIPPED: this machine gives no pseudo-terminal, so nobody could be asked: %v", err)
 	}
 	t.Cleanup(func() { _ = program.Close() })
 	return person, program

@@ -24,11 +24,7 @@ func txRetryCommand() *cobra.Command {
 	r := remoteFlags(cmd)
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		id, err := txID(args[0])
-		if err != nil {
-			return err
-		}
-		c, err := r.client()
+		c, id, err := r.about(args[0])
 		if err != nil {
 			return err
 		}

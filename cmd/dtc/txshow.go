@@ -23,11 +23,7 @@ func txShowCommand() *cobra.Command {
 	r := remoteFlags(cmd)
 	output := outputFlag(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		id, err := txID(args[0])
-		if err != nil {
-			return err
-		}
-		c, err := r.client()
+		c, id, err := r.about(args[0])
 		if err != nil {
 			return err
 		}
