@@ -60,6 +60,6 @@ soak: export DTC_CHAOS = $(if $(HOURS),$(HOURS)h,10m)
 soak: ## open IMAGES=n crashed disks, kill recovery at every step, walk worlds for HOURS=n
 	@status=0; \
 	go test -count=1 -timeout 0 -v -run 'Kill|TestCrash|Checkpoint|Thousand' . ./wal || status=1; \
-	go test -count=1 -timeout 0 -v ./internal/sim/... || status=1; \
+	go test -count=1 -timeout 0 -v ./internal/explore/... || status=1; \
 	(cd test && go test -count=1 -timeout 0 -v ./...) || status=1; \
 	exit $$status

@@ -1,8 +1,9 @@
 package dtc
 
 import (
-	"math/rand/v2"
 	"time"
+
+	"github.com/dtc-project/dtc/internal/chance"
 )
 
 // backoff returns the wait before attempt n+1, after n failed ones: exponential
@@ -22,4 +23,4 @@ func backoff(n int, base, limit time.Duration, random func(int64) int64) time.Du
 	return time.Duration(random(int64(wait))) + 1
 }
 
-func jitter(n int64) int64 { return rand.Int64N(n) }
+func jitter(n int64) int64 { return chance.Int64N(n) }

@@ -2,7 +2,6 @@ package dtc
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/brief"
+	"github.com/dtc-project/dtc/internal/chance"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/refs"
 	"github.com/dtc-project/dtc/txlog"
@@ -170,9 +170,7 @@ func (c *Coordinator) beginIncarnation() error {
 		return err
 	}
 	var nonce [4]byte
-	if _, err := rand.Read(nonce[:]); err != nil {
-		return err
-	}
+	chance.Read(nonce[:])
 	c.self = protocol.Incarnation{Number: number, Nonce: binary.LittleEndian.Uint32(nonce[:])}
 	err = c.log.Force(&txlog.Incarnation{Incarnation: c.self, Through: seqBlock})
 	if err != nil {

@@ -40,7 +40,7 @@ var ownImports = map[string][]string{
 	"internal/protocol": {"internal/canary"},
 	"txlog":             {"internal/protocol"},
 	"internal/refs":     {"txlog"},
-	"wal":               {"internal/canary", "internal/protocol", "internal/brief", "internal/refs", "internal/vfs", "txlog"},
+	"wal":               {"internal/canary", "internal/chance", "internal/protocol", "internal/brief", "internal/refs", "internal/vfs", "txlog"},
 }
 
 // outsideWorkspace names the modules that go.work leaves out, and why.

@@ -161,8 +161,8 @@ chaos=$!
 # puts into the protocol.
 DTC_CRASH_IMAGES=50000
 export DTC_CRASH_IMAGES
-run images-and-explorer . -count=1 -v "$@" ./wal ./internal/sim
-run canaries . -count=1 -v -tags canary -run TestCanaries "$@" . ./internal/sim
+run images-and-explorer . -count=1 -v "$@" ./wal ./internal/explore
+run canaries . -count=1 -v -tags canary -run TestCanaries "$@" . ./internal/explore
 
 echo "== storm: go test -race -count=1 -v $* ./chaos"
 wait "$chaos" || failed="$failed, storm"

@@ -1,13 +1,13 @@
 package wal
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"syscall"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/chance"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -123,7 +123,7 @@ func (l *Log) start(found *contents) error {
 	h := segmentHeader{number: 1, begin: found.begin(), time: time.Now().UnixNano()}
 	var batches []byte
 	if len(found.segments) == 0 {
-		rand.Read(h.log[:]) // never fails
+		chance.Read(h.log[:])
 	} else {
 		h.log, h.number = found.log, found.last().number+1
 		var err error

@@ -1,74 +1,75 @@
+// Package sim runs the shipping coordinator, log, guard and recovery in a simulated world.
 package sim
 
-import (
-	"fmt"
-	"strings"
-	"time"
+import "time"
+
+// Faults is a set of classes of faults. The seed chooses those that a run has (its
+// swarm); shrinking switches off one after the other.
+type Faults uint32
+
+// Result is what became of a run.
+type Result struct {
+	Seed   uint64
+	Faults Faults // what the run had
+	// Violated names what did not hold, "I1" for instance, or is empty; Why says how.
+	Violated, Why string
+	// Trace is the run, a line for each thing that happened, with its virtual time.
+	Trace []string
+	// Hash is that of the trace: two runs of one seed have the same.
+	Hash    uint64
+	Counts  Counts
+	History []Op
+}
+
+// Counts is what happened in a run.
+type Counts struct {
+	Transactions, Committed, RolledBack  int // told
+	Crashes, PowerLosses, RecoveryKilled int // of coordinators; RecoveryKilled while opening or recovering
+	TornTails                            int
+	ParticipantCrashes                   int
+	Lost, Repeated, Late, Partitions     int // messages, and partitions
+	ToldUnderFault                       int // commits told while something was broken
+	Appends, Syncs                       int
+	Virtual                              time.Duration
+}
+
+// Op is one call of a client, or one event of the world that changes what may be
+// remembered. Times are virtual, from the start of the run.
+type Op struct {
+	Kind   OpKind
+	Client int
+	ID     string // the transaction's id
+	// Request tells requests under one id apart: the same number is the same
+	// fingerprint.
+	Request int
+	Call    time.Duration
+	Return  time.Duration // negative: nothing was heard
+	Answer  Answer
+}
+
+// OpKind is what a client did, or what happened.
+type OpKind uint8
+
+// The kinds of Op.
+const (
+	OpExecute   OpKind = iota // run the transaction, or join it, or learn its outcome
+	OpOutcome                 // ask how it ended
+	OpPowerLost               // Call is when: what nothing forced may be forgotten. ID is empty
+	OpKilled                  // the process died and what was written stayed
+	OpReopened                // recovery is ready
 )
 
-// Result is what an exploration found.
-type Result struct {
-	Rules       *Rules
-	States      int
-	Transitions int
-	Crashes     int // of the coordinator, as transitions
-	Committed   int // transitions in which the client was told so
-	RolledBack  int
-	Healed      int // states from which the world was seen to come to rest
-	Deepest     int // moves from the beginning
-	Complete    bool
-	Took        time.Duration
+// Answer is what a client heard.
+type Answer uint8
 
-	Violated string // the invariant, or empty
-	Why      string
-	Trace    []string
-	Moves    int // of the trace
-}
-
-// String is the line that a test prints.
-func (r *Result) String() string {
-	return fmt.Sprintf("%s: %d states, %d transitions, %d deep, %d crashes, %d commits and %d rollbacks told, %d healed, %.1f s",
-		r.Rules, r.States, r.Transitions, r.Deepest, r.Crashes, r.Committed, r.RolledBack, r.Healed, r.Took.Seconds())
-}
-
-// Story is the counterexample.
-func (r *Result) Story() string {
-	return r.Violated + ": " + r.Why + "\n" + strings.Join(r.Trace, "\n")
-}
-
-// found writes the trace of a violation: the moves to state me, then m, or the
-// moves of a world left in peace.
-func (x *explorer) found(me uint32, m move, rest []move) {
-	var moves []move
-	for n := me; n != 0; n = x.parents[n] {
-		moves = append([]move{unpack(x.by[n])}, moves...)
-	}
-	if rest == nil {
-		moves = append(moves, m)
-	}
-	w := newWorld()
-	s := step{world: &w, r: x.Rules, say: func(line string) { x.Trace = append(x.Trace, line) }}
-	for _, m := range moves {
-		s.make(m)
-	}
-	if len(rest) > 0 {
-		x.Trace = append(x.Trace, "From here on nothing more goes wrong:")
-		been := map[sum]bool{}
-		for _, m := range rest {
-			if h := x.sum(&w); been[h] {
-				x.Trace = append(x.Trace, "and so on for ever")
-				break
-			} else {
-				been[h] = true
-			}
-			s.make(m)
-		}
-	}
-	if s.wrong == "" {
-		s.checkRest()
-	}
-	if s.wrong == "" {
-		s.fail("rest", "the world does not come to rest")
-	}
-	x.Violated, x.Why, x.Moves = s.wrong, s.why, len(moves)+len(rest)
-}
+// The answers.
+const (
+	NoAnswer   Answer = iota // nothing, or an error that says that nobody can know (in doubt)
+	Committed                // told committed
+	RolledBack               // told rolled back
+	Conflict                 // the id is another request's
+	Refused                  // an error that says that nothing was begun
+	NotKnown                 // OpOutcome: the id is unknown, or forgotten
+	Unfinished               // OpOutcome: it runs
+	Heuristic                // somebody finished against the decision
+)

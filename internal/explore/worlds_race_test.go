@@ -1,6 +1,6 @@
 //go:build race || canary
 
-package sim
+package explore
 
 // worlds are those of a run under the race detector, where a step takes ten
 // times as long and nothing runs beside anything else, and those that must be

@@ -1,4 +1,4 @@
-// Package sim walks every state of a small world in which the protocol runs,
+// Package explore walks every state of a small world in which the protocol runs,
 // and checks in each what must hold. The world is one transaction, two to four
 // participants, a coordinator that is the machine of package protocol with a
 // small driver around it, and everything that may go wrong among them. Nothing
@@ -175,4 +175,4 @@
 // water and drops no row, and lists what is prepared anyhow.
 // TestReductionsHideNothing compares what is seen in each state, and at rest, with
 // each reduction and without any: it is the same.
-package sim
+package explore

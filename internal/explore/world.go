@@ -1,4 +1,4 @@
-package sim
+package explore
 
 import "github.com/dtc-project/dtc/internal/protocol"
 

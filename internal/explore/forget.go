@@ -1,4 +1,4 @@
-package sim
+package explore
 
 // over reports whether the transaction is not live and never will be again,
 // whatever a crash leaves of the log: nobody waits for an answer any more.

@@ -1,6 +1,6 @@
 //go:build canary
 
-package sim
+package explore
 
 import (
 	"testing"

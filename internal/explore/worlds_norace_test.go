@@ -1,6 +1,6 @@
 //go:build !race && !canary
 
-package sim
+package explore
 
 import "slices"
 
