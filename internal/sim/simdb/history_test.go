@@ -138,7 +138,7 @@ func (h *history) settle() {
 	synctest.Wait()
 	h.o.look(h.db)
 	for _, c := range h.clients {
-		if c.call == nil || !c.call.done {
+		if c.call == nil || !c.call.ended() {
 			continue
 		}
 		h.note("client %d: %s", c.n, c.call)
@@ -173,7 +173,7 @@ func (h *history) open(t *testing.T, i int) {
 	p.pool.SetMaxIdleConns(len(h.clients))
 	every := []int{-1, 1, 3}[h.r.IntN(3)]
 	var err error
-	p.guard, err = guard.New(t.Context(), participant, p.pool, guard.PostgreSQL, payments, &guard.Options{PruneEvery: every})
+	p.guard, err = guard.New(t.Context(), participant, p.pool, guard.PostgreSQL, h.o.payments(), &guard.Options{PruneEvery: every})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -335,8 +335,9 @@ func (h *history) heal(t *testing.T) {
 
 func (h *history) finish(t *testing.T) {
 	run := func(c *op) *op {
-		c.guard = h.procs[0].guard
+		c.guard, c.over = h.procs[0].guard, make(chan struct{})
 		c.run(t.Context())
+		c.ended()
 		h.note("at the end: %s", c)
 		h.settle()
 		h.o.answered(c)

@@ -1,132 +1,20 @@
 package simdb_test
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 
 	"github.com/dtc-project/dtc"
-	"github.com/dtc-project/dtc/guard"
 	"github.com/dtc-project/dtc/internal/sim/simdb"
 )
-
-const participant = "payment"
-
-var theLog = dtc.LogID{1}
-
-func xid(seq uint64) dtc.XID {
-	return dtc.XID{Log: theLog, Incarnation: dtc.Incarnation{Number: 2, Nonce: 7}, Seq: seq}
-}
-
-// payments is tokens that also take something from two accounts, in an order that
-// depends on the branch: so there are deadlocks, and every effect is counted twice.
-var payments = guard.Funcs{
-	Prepare: func(ctx context.Context, tx *sql.Tx, b dtc.Branch) (dtc.Vote, error) {
-		if err := both(ctx, tx, b, -1); err != nil {
-			return dtc.VoteAbort, err
-		}
-		return tokens.Prepare(ctx, tx, b)
-	},
-	Commit: tokens.Commit,
-	Rollback: func(ctx context.Context, tx *sql.Tx, b dtc.Branch) error {
-		if err := both(ctx, tx, b, 1); err != nil {
-			return err
-		}
-		return tokens.Rollback(ctx, tx, b)
-	},
-}
-
-func both(ctx context.Context, tx *sql.Tx, b dtc.Branch, amount int) error {
-	accounts := []string{"a", "b"}
-	for i := range accounts {
-		account := accounts[(uint64(i)+b.XID.Seq)%2]
-		if _, err := tx.ExecContext(ctx, "UPDATE account SET balance = balance + $1 WHERE id = $2", amount, account); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// op is a call of the guard.
-type op struct {
-	kind     opKind
-	branch   *branch // nil for opPrune and opList
-	lowWater dtc.XID
-	guard    *guard.Guard
-
-	// what came of it
-	vote    dtc.Vote
-	dropped int
-	listed  []dtc.InDoubtBranch
-	err     error
-	done    bool
-	dead    bool // its process was killed: nobody hears the answer
-
-	// what was known when it began
-	before   branch           // the branch as it was known then
-	prepared map[*branch]bool // since then, all the time
-	finished map[*branch]bool // then
-}
-
-type opKind string
-
-const (
-	opPrepare  opKind = "prepare"
-	opCommit   opKind = "commit"
-	opRollback opKind = "rollback"
-	opPrune    opKind = "prune"
-	opList     opKind = "list"
-)
-
-func (c *op) String() string {
-	s := string(c.kind)
-	if c.branch != nil {
-		s += fmt.Sprint(" ", c.branch.seq)
-	}
-	if !c.lowWater.IsZero() {
-		s += fmt.Sprint(", low water ", c.lowWater.Seq)
-	}
-	switch {
-	case !c.done:
-		return s
-	case c.dead:
-		return s + " has died"
-	case c.kind == opPrepare:
-		return fmt.Sprintf("%s answers %v, %v", s, c.vote, c.err)
-	}
-	return fmt.Sprintf("%s answers %v", s, c.err)
-}
-
-func (c *op) run(ctx context.Context) {
-	var b dtc.Branch
-	if c.branch != nil {
-		b = dtc.Branch{
-			Participant: participant, XID: xid(c.branch.seq), TxID: dtc.TxID(fmt.Sprint("tx-", c.branch.seq)),
-			Payload: []byte(c.branch.payload), Attempt: 1, LowWater: c.lowWater,
-		}
-	}
-	switch c.kind {
-	case opPrepare:
-		c.vote, c.err = c.guard.Prepare(ctx, b)
-	case opCommit:
-		c.err = c.guard.Commit(ctx, b)
-	case opRollback:
-		c.err = c.guard.Rollback(ctx, b)
-	case opPrune:
-		c.dropped, c.err = c.guard.Prune(ctx)
-	case opList:
-		c.listed, c.err = c.guard.InDoubt(ctx, theLog)
-	}
-	c.done = true
-}
 
 // branch is what is known of one: first what stands in the database, then what was
 // sent and heard.
 type branch struct {
 	seq     uint64
 	payload string
+	moods   uint64   // of a fickle one: a bit for each call of its function
 	ends    []opKind // how it may end
 
 	state   string
@@ -151,6 +39,16 @@ func (b *branch) end() opKind {
 	return b.ends[0]
 }
 
+// mood is what a fickle function does this time.
+func (b *branch) mood() []byte {
+	abort := b.moods&1 == 1
+	b.moods >>= 1
+	if abort {
+		return []byte("abort")
+	}
+	return nil
+}
+
 // over reports whether a coordinator would have forgotten it.
 func (b *branch) over() bool { return b.rolledBack || b.committed || b.votedAbort || b.votedRead }
 
@@ -169,7 +67,8 @@ func newOracle(r *rand.Rand) *oracle {
 	o := &oracle{r: r}
 	for i := range 3 + r.IntN(4) {
 		b := &branch{seq: uint64(i + 1)}
-		b.payload = []string{"", "", "", "", "abort", "error", "read-only"}[r.IntN(7)]
+		b.payload = []string{"", "", "", "", "fickle", "abort", "error", "read-only"}[r.IntN(8)]
+		b.moods = r.Uint64()
 		b.ends = [][]opKind{{opCommit}, {opRollback}, {opCommit, opRollback}, {opRollback, opCommit}}[r.IntN(4)]
 		o.branches = append(o.branches, b)
 	}
@@ -184,7 +83,7 @@ func (o *oracle) fail(format string, args ...any) {
 
 // next makes up a call. wild is a low water that says nothing about what is over.
 func (o *oracle) next(wild bool) *op {
-	c := &op{prepared: map[*branch]bool{}, finished: map[*branch]bool{}}
+	c := &op{over: make(chan struct{}), prepared: map[*branch]bool{}, finished: map[*branch]bool{}}
 	switch n := o.r.IntN(20); {
 	case n < 8:
 		c.kind = opPrepare
@@ -326,10 +225,12 @@ func (o *oracle) answered(c *op) {
 
 func (o *oracle) voted(c *op) {
 	b, then := c.branch, c.before
+	// Of two copies at once too both must give the vote that was stored first.
+	alone := !b.sentRollback && b.seq >= o.lowWater
 	switch {
 	case errors.Is(c.err, dtc.ErrNoAnswer):
 	case c.vote == dtc.VoteCommit:
-		if b.payload != "" || then.rolledBack || then.votedAbort || then.votedRead || c.err != nil {
+		if b.payload != "" && b.payload != "fickle" || b.votedAbort && alone || then.rolledBack || then.votedAbort || then.votedRead || c.err != nil {
 			o.fail("%s, known when it began: %+v", c, then)
 		}
 		b.votedCommit = true
@@ -339,7 +240,7 @@ func (o *oracle) voted(c *op) {
 		}
 		b.votedRead = true
 	default:
-		if (then.votedCommit || b.payload == "" || b.payload == "read-only") && !b.sentRollback && b.seq >= o.lowWater {
+		if (b.votedCommit || b.payload == "" || b.payload == "read-only") && alone {
 			o.fail("%s although nobody has rolled it back, known when it began: %+v", c, then)
 		}
 		b.votedAbort = true

@@ -12,7 +12,7 @@ import (
 
 var (
 	firstSeed = flag.Uint64("simdb.seed", 1, "the first seed")
-	seeds     = flag.Int("simdb.seeds", 2000, "how many seeds are run")
+	seeds     = flag.Int("simdb.seeds", ordinary, "how many seeds are run")
 )
 
 // The guard keeps its guarantees under whatever copies of calls, crashes and lost
