@@ -126,7 +126,7 @@ func choose(seed uint64, faults Faults) settings {
 		k := kinds[r.IntN(len(kinds))]
 		s.parties = append(s.parties, k)
 	}
-	s.clients, s.perClient = 2+r.IntN(4), 2+r.IntN(4)
+	s.clients, s.perClient = 2+r.IntN(4), 3+r.IntN(8)
 	s.segment = int64(4+4*r.IntN(4)) << 10
 	s.limit, s.retention = 1_000_000, time.Hour
 	if limit := 1 + r.IntN(8); faults&Forgets != 0 && r.IntN(2) == 0 {

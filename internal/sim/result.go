@@ -30,6 +30,7 @@ type Counts struct {
 	Lost, Repeated, Late, Partitions     int // messages, and partitions
 	ToldUnderFault                       int // commits told while something was broken
 	Appends, Syncs                       int
+	Events                               int // that the scheduler let happen
 	Virtual                              time.Duration
 }
 
@@ -90,5 +91,6 @@ func (c *Counts) add(o *Counts) {
 	c.ToldUnderFault += o.ToldUnderFault
 	c.Appends += o.Appends
 	c.Syncs += o.Syncs
+	c.Events += o.Events
 	c.Virtual += o.Virtual
 }

@@ -174,5 +174,6 @@ func (w *world) end() {
 	w.result.Violated, w.result.Why = w.violated, w.why
 	w.result.Hash = w.hash
 	w.result.Counts.Virtual = w.now()
+	w.result.Counts.Events = int(w.eventCount)
 	w.timer.Stop()
 }
