@@ -11,8 +11,12 @@ type PairRules struct {
 	SameID   bool     // the second one is the first one's request, repeated
 	NoHold   bool     // a mistake: nothing is held after a restore
 
+	Without reduction // the reductions not to use, of oblivion and listingNow
+
 	only string // the invariant to look for, if not all
 }
+
+func (r *PairRules) reduces(by reduction) bool { return r.Without&by == 0 }
 
 // pair is one state of a world of two transactions. Like world it is copied for
 // every step.
@@ -148,17 +152,19 @@ func (w *pair) liveAt(r, p int) bool { return w.run[r].tx != nil || w.run[r].par
 // below reports whether a branch is below its participant's low water.
 func (w *pair) below(r, p int) bool { return w.at[p].low&(1<<r) != 0 }
 
-// key appends bytes that tell the states apart. Only what is for people is left
-// out: why a transaction rolls back. The order of synced records matters only where
-// a part of them may be restored.
+// key appends bytes that are equal for two worlds only if the same can happen in both
+// for ever. Left out is what nobody reads again: why a transaction rolls back, the
+// order of synced records that are not restored any more, requests that change nothing
+// now nor later, low water that has arrived, and rows that nobody asks for.
 func (w *pair) key(r *PairRules, dst []byte) []byte {
+	forget := r.reduces(oblivion)
 	dst = append(dst, w.openings, w.next, w.n, w.durable, w.crashes, w.restores, w.hold, w.released)
 	dst = append(dst, w.number[:w.openings]...)
 	from := len(dst)
 	for _, e := range w.log[:w.n] {
 		dst = append(dst, byte(e))
 	}
-	if w.restores == r.Restores {
+	if w.restores == r.Restores && forget {
 		sortBytes(dst[from : from+int(w.durable)])
 	}
 	for i := range w.run {
@@ -166,20 +172,62 @@ func (w *pair) key(r *PairRules, dst []byte) []byte {
 		dst = append(dst, flags(run.begun, run.recovered, run.parked, run.forced, run.decided, run.lost, run.tx != nil),
 			run.opening, run.seq, byte(run.told)<<1|flags(run.logged))
 		for p := range r.At[i] {
-			b := &run.part[p]
+			b := run.part[p]
+			if forget {
+				b.forget(w.below(i, int(p)), w.over(r, i) && w.at[p].listed&(1<<i) == 0)
+			}
 			dst = append(dst, byte(b.row)<<4|byte(b.sent), flags(b.committed, b.undone, b.orphan, b.adopted))
 		}
 		if run.tx != nil {
 			at := len(dst)
 			dst = run.tx.AppendKey(dst)
-			dst[at+reasonByte], dst[at+whoseByte] = 0, 0
+			if forget {
+				forgetReasons(dst[at:], int(r.At[i]))
+			}
 		}
 	}
 	for p := range r.places() {
-		at := &w.at[p]
+		at := w.at[p]
+		for low := uint8(0); low < 4 && forget; low++ {
+			if low&^at.low == 0 {
+				at.lowSent &^= 1 << low
+			}
+		}
 		dst = append(dst, at.low, at.lowSent, at.listed<<2|flags(at.listing, at.swept))
 	}
 	return dst
+}
+
+// forget takes out of a copy of a branch the requests that find nothing to change any
+// more. A row that is finished goes only where low water has passed. Over says that
+// nobody will ask for it.
+func (b *part) forget(below, over bool) {
+	switch {
+	case b.row == prepared:
+		b.sent &^= prepareSent
+	case b.row != none || below:
+		b.sent, b.undone = 0, false
+		if below && over && !b.adopted {
+			b.row = none
+		}
+	}
+}
+
+// over reports whether a transaction is not live and never will be again.
+func (w *pair) over(r *PairRules, i int) bool {
+	if w.run[i].tx != nil || w.restores < r.Restores {
+		return false
+	}
+	return !w.says(i).has(prepareRecord) || w.saysDurably(i).has(endRecord)
+}
+
+// forgetReasons takes out of a machine's key what is for people, as in world.key.
+func forgetReasons(key []byte, branches int) {
+	key[reasonByte], key[whoseByte] = 0, 0
+	each := (len(key) - headSize) / branches
+	for i := range branches {
+		key[headSize+i*each] = 0
+	}
 }
 
 func sortBytes(b []byte) {

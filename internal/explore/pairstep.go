@@ -25,6 +25,11 @@ func (s *pairStep) fail(invariant, why string) {
 func (s *pairStep) make(m pairMove) {
 	s.act(m)
 	for p := range s.r.places() {
+		if s.r.reduces(listingNow) {
+			s.listNow(p)
+		}
+	}
+	for p := range s.r.places() {
 		low := s.lowWater(p)
 		s.checkLowWater(p, low)
 		s.at[p].lowSent |= 1 << low
@@ -73,7 +78,7 @@ func (s *pairStep) act(m pairMove) {
 			s.fail("I6", "the sweep is told that a branch had committed")
 		}
 	case takeListing:
-		s.at[p].listing, s.at[p].listed = true, s.prepared(s.r, p)
+		s.list(p)
 	case lookUp:
 		s.lookUp(p)
 	case finishByHand:
@@ -152,6 +157,9 @@ func (s *pairStep) do(i int, e protocol.Effect) {
 		s.append(commitRecord, i)
 		run.forced = true
 	case protocol.AppendAbort:
+		if run.recovered && s.covered(i) {
+			s.failOf(i, "I5", "is covered by a hold, and recovery rolls it back")
+		}
 		s.append(abortRecord, i)
 	case protocol.AppendEnd:
 		s.append(endRecord, i)

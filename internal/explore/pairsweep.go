@@ -15,6 +15,24 @@ func (w *pair) prepared(r *PairRules, p int) (held uint8) {
 	return held
 }
 
+// list takes a listing. One that shows nothing is looked up at once: that lets low
+// water rise, and nothing else.
+func (s *pairStep) list(p int) {
+	at := &s.at[p]
+	at.listed = s.prepared(s.r, p)
+	if at.listing = at.listed != 0; !at.listing {
+		at.swept = true
+	}
+}
+
+// listNow takes a listing where there is none and one may be taken. It may be looked
+// up later, or given up for another one.
+func (s *pairStep) listNow(p int) {
+	if at := &s.at[p]; !at.listing && (s.prepared(s.r, p) != 0 || !at.swept) {
+		s.list(p)
+	}
+}
+
 // lookUp asks what may be done with the branches that were listed, as things are now.
 // Evidence that the log is not the whole truth comes first.
 func (s *pairStep) lookUp(p int) {
@@ -27,8 +45,7 @@ func (s *pairStep) lookUp(p int) {
 		if listed&(1<<i) == 0 {
 			continue
 		}
-		verdict := protocol.Sweep(s.xid(i), s.view(i, p))
-		switch verdict {
+		switch s.verdict(i, p) {
 		case protocol.RollBack:
 			orphans = append(orphans, i)
 		case protocol.UnknownIncarnation:
@@ -49,32 +66,37 @@ func (s *pairStep) lookUp(p int) {
 	at.swept = at.swept || !unclear || canary.On(canary.SweptDespiteHeld)
 }
 
-// view is what the coordinator knows of a transaction.
-func (s *pairStep) view(i, p int) protocol.View {
-	v := protocol.View{Replayed: true, History: s.history(), Live: s.liveAt(i, p), Held: s.covered(i)}
-	switch log := s.says(i); {
+// verdict says what the sweep may do with a listed branch, as things are now.
+func (w *pair) verdict(i, p int) protocol.Verdict {
+	v := protocol.View{Replayed: true, History: w.history(), Live: w.liveAt(i, p), Held: w.covered(i)}
+	switch log := w.says(i); {
 	case log.has(commitRecord):
 		v.Decision = protocol.Committed
 	case log.has(abortRecord):
 		v.Decision = protocol.RolledBack
-	case s.run[i].logged || s.run[i].opening == s.openings-1:
+	case w.run[i].logged || w.run[i].opening == w.openings-1:
 		v.Decision = protocol.Committed // no lost record explains it
 	}
-	return v
+	return protocol.Sweep(w.xid(i), v)
 }
 
 // heed begins a hold, or makes it longer, because a participant names an opening that
 // the log never had. It reports whether that is news.
 func (s *pairStep) heed(i int) bool {
-	number := s.number[s.run[i].opening]
-	if s.r.NoHold || number <= s.hold || s.hold == 0 && number <= s.released {
+	if s.r.NoHold || !s.news(i) {
 		return false
 	}
-	s.hold = max(s.hold, number)
+	s.hold = max(s.hold, s.number[s.run[i].opening])
 	for p := range s.at {
 		s.at[p].swept = false
 	}
 	return true
+}
+
+// news reports whether no hold covers a transaction, or did and was released.
+func (w *pair) news(i int) bool {
+	number := w.number[w.run[i].opening]
+	return number > w.hold && (w.hold > 0 || number > w.released)
 }
 
 // lowWater returns the transactions that are below a participant's low water as far
@@ -140,10 +162,15 @@ func (s *pairStep) finishByHand(i, p int) {
 
 // mayRelease reports whether an operator may say that what the log does not say was
 // not decided, or is finished. It takes him longer than it takes a sweep to look up
-// what was listed.
+// a listing: none shows any more what is finished now.
 func (w *pair) mayRelease(r *PairRules) bool {
-	if w.hold == 0 || w.at[0].listing || w.at[1].listing {
+	if w.hold == 0 {
 		return false
+	}
+	for p := range r.places() {
+		if w.at[p].listed&^w.prepared(r, p) != 0 {
+			return false
+		}
 	}
 	for i := range w.run {
 		if !w.run[i].begun || !w.covered(i) || !w.untold(i) {
