@@ -24,6 +24,9 @@ func (s *pairStep) check() {
 		if run.told == protocol.Committed && !run.decided {
 			s.failOf(i, "I3", "is told committed, and no durable decision says so")
 		}
+		if log.has(endRecord) && run.told != protocol.OutcomeUnknown && log.has(commitRecord) != (run.told == protocol.Committed) {
+			s.failOf(i, "I4", "is remembered otherwise than it was told")
+		}
 		s.checkBranches(i)
 	}
 }

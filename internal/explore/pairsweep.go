@@ -112,8 +112,7 @@ func (s *pairStep) lowWater(p int) (below uint8) {
 			continue
 		}
 		x := s.xid(i)
-		newest := canary.On(canary.LowWaterOfNewest) && x.Compare(v.Oldest) > 0
-		if v.Oldest.IsZero() || newest || !canary.On(canary.LowWaterOfNewest) && x.Compare(v.Oldest) < 0 {
+		if v.Oldest.IsZero() || (x.Compare(v.Oldest) < 0) != canary.On(canary.LowWaterOfNewest) {
 			v.Oldest = x
 		}
 	}

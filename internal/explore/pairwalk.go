@@ -37,7 +37,7 @@ type Sights struct {
 	Untold         int // of which the decision to commit was durable
 	Released       int // a hold was released
 	Rerun          int // an id runs again
-	CommittedAfter int // it was told rolled_back, and then committed
+	CommittedAfter int // it was told rolled_back, a crash lost that, and it is told committed
 }
 
 func (n *Sights) see(r *PairRules, w *pair) {
@@ -51,7 +51,7 @@ func (n *Sights) see(r *PairRules, w *pair) {
 	count(&n.Passed, w.below(0, 0) && two.begun && !w.below(1, 0))
 	count(&n.Released, w.released > 0)
 	count(&n.Rerun, r.SameID && two.begun)
-	count(&n.CommittedAfter, r.SameID && one.told == protocol.RolledBack && two.told == protocol.Committed)
+	count(&n.CommittedAfter, r.SameID && one.told == protocol.RolledBack && !one.lost && two.told == protocol.Committed)
 	for i := range w.run {
 		run := &w.run[i]
 		count(&n.Held, run.begun && w.covered(i))
@@ -88,6 +88,15 @@ func (r *PairRules) String() string {
 	return s
 }
 
+// name is a short name for a test.
+func (r *PairRules) name() string {
+	s := fmt.Sprintf("two/%d+%d/%d-%d", r.At[0], r.At[1], r.Crashes, r.Restores)
+	if r.SameID {
+		s += "-id"
+	}
+	return s
+}
+
 // pairWalker walks one world of two.
 type pairWalker struct {
 	PairResult
@@ -97,11 +106,13 @@ type pairWalker struct {
 	key     []byte
 	step    pairStep
 	end     time.Time
-	watch   func(from, to *pair)
+	watch   func(from, to *pair) // a state beside itself, and each move that is right
 }
 
 // ExplorePair walks every state of a world of two, like Explore.
-func ExplorePair(r *PairRules, limit int) *PairResult { return explorePair(r, limit, time.Time{}, nil) }
+func ExplorePair(r *PairRules, limit int) *PairResult {
+	return explorePair(r, limit, time.Time{}, func(_, _ *pair) {})
+}
 
 func explorePair(r *PairRules, limit int, end time.Time, watch func(from, to *pair)) *PairResult {
 	start := time.Now()
@@ -122,6 +133,7 @@ func (x *pairWalker) walk(limit int) {
 		for n := range level {
 			w, me := &level[n], first+uint32(n)
 			x.Seen.see(x.Rules, w)
+			x.watch(w, w)
 			if rest, ok := x.heal(w); !ok {
 				x.found(me, rest)
 				return
@@ -135,9 +147,7 @@ func (x *pairWalker) walk(limit int) {
 					x.found(me, []pairMove{m})
 					return
 				}
-				if x.watch != nil {
-					x.watch(w, &to)
-				}
+				x.watch(w, &to)
 				if to != *w && x.reach(&to, me, m) {
 					next = append(next, to)
 				}
@@ -210,7 +220,9 @@ func (w *pair) heal(r *PairRules) (pairMove, bool) {
 	for _, peaceful := range [...]func(m pairMove) bool{
 		func(m pairMove) bool { return m.what == syncLog || m.what == answerVote },
 		func(m pairMove) bool { return m.what == answerFinish || m.what == answerOrphan },
-		func(m pairMove) bool { return w.run[m.run].tx != nil && w.wanted(m) || m.what == getRollback && w.run[m.run].part[m.at].adopted },
+		func(m pairMove) bool {
+			return w.run[m.run].tx != nil && w.wanted(m) || m.what == getRollback && w.run[m.run].part[m.at].adopted
+		},
 		func(m pairMove) bool { return m.what == giveUp },
 		func(m pairMove) bool { return m.what == finishByHand || m.what == release },
 		func(m pairMove) bool { return m.what == lookUp && w.showing(r, m.at, w.at[m.at].listed) },

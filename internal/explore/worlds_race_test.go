@@ -7,6 +7,9 @@ package explore
 // clean when no planted bug is active.
 var worlds = smallWorlds
 
+// pairs are the worlds of two.
+var pairs = smallPairs
+
 // plainWorlds are small enough to be walked with no reduction at all, here too.
 var plainWorlds = []Rules{
 	{Kinds: localLocal, Crashes: 1, Attempts: 1},
