@@ -17,8 +17,14 @@ type pairWorld struct {
 	sees  func(n *Sights) []int
 }
 
-func lowWaterSights(n *Sights) []int { return []int{n.BothLive, n.Refused, n.Passed, n.Orphans} }
-func sameIDSights(n *Sights) []int   { return []int{n.Refused, n.Orphans, n.Rerun, n.CommittedAfter} }
+func lowWaterSights(n *Sights) []int {
+	return []int{n.BothLive, n.Refused, n.Passed, n.Orphans}
+}
+
+func sameIDSights(n *Sights) []int {
+	return []int{n.Refused, n.Orphans, n.Rerun, n.CommittedAfter}
+}
+
 func holdSights(n *Sights) []int {
 	return []int{n.BothLive, n.Refused, n.Orphans, n.Held, n.Parked, n.Untold, n.Released}
 }
@@ -104,7 +110,7 @@ func TestHoldIsNeeded(t *testing.T) {
 // TestPairKeyIsExact: what may happen in a world of two is a function of its key, as
 // in TestKeyIsExact.
 func TestPairKeyIsExact(t *testing.T) {
-	for _, w := range smallPairs {
+	for _, w := range plainPairs {
 		for _, off := range []reduction{oblivion, oblivion | listingNow} {
 			t.Run(w.name()+"/without "+off.String(), func(t *testing.T) {
 				t.Parallel()
@@ -168,7 +174,7 @@ type seenPair [2]struct {
 // TestPairReductionsHideNothing: with each reduction, and with both, the same is seen
 // as without, but for rows that nobody asks for.
 func TestPairReductionsHideNothing(t *testing.T) {
-	for _, w := range smallPairs {
+	for _, w := range plainPairs {
 		t.Run(w.name(), func(t *testing.T) {
 			t.Parallel()
 			whole := observePair(t, w.PairRules, oblivion|listingNow)
@@ -218,4 +224,13 @@ func observePair(t *testing.T, r PairRules, off reduction) map[seenPair]bool {
 	}
 	t.Logf("without %v: %d states, %d observations", off, res.States, len(all))
 	return all
+}
+
+// TestPairSentences: every move of a world of two has words for a trace.
+func TestPairSentences(t *testing.T) {
+	for what := request; what <= release; what++ {
+		if (pairMove{what: what}).words() == "" {
+			t.Errorf("move %d has no words", what)
+		}
+	}
 }

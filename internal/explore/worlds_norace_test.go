@@ -40,6 +40,9 @@ var pairs = slices.Concat(smallPairs, []pairWorld{
 	{PairRules{At: [2]uint8{2, 1}, Crashes: 1, Restores: 1}, 289_911, holdSights},
 })
 
+// plainPairs are those that are walked with no reduction at all.
+var plainPairs = smallPairs
+
 // plainWorlds are small enough to be walked with no reduction at all.
 var plainWorlds = []Rules{
 	{Kinds: localLocal, Crashes: 2, Colds: 2, Attempts: 1},
