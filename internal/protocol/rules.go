@@ -66,7 +66,7 @@ func Sweep(x XID, v View) Verdict {
 		return UnknownIncarnation
 	case v.Decision != OutcomeUnknown && v.Decision != RolledBack:
 		return Decided
-	case v.Held && v.Decision == OutcomeUnknown:
+	case v.Held && v.Decision == OutcomeUnknown && !canary.On(canary.PresumeUnderHold):
 		return Held
 	}
 	return RollBack
