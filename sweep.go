@@ -68,6 +68,9 @@ func (c *Coordinator) sweep(l *lane) error {
 		look = c.lookEarly(l)
 	}
 	listed, err := list(ctx, r.lister, c.log.ID())
+	if canary.On(canary.BelieveFailedListing) {
+		err = nil
+	}
 	suspects := c.unowned(l, listed, look)
 	if err == nil && len(suspects) > 0 {
 		var again []InDoubtBranch
