@@ -31,13 +31,13 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, g *growth) (t *
 	if err := c.sequence(); err != nil { // may let go of the lock: before any look-up
 		return nil, false, nil, err
 	}
-	if old := c.live.find(id, t.hash); old != nil {
+	if old := c.live.find(id, t.hash); old != nil && !canary.On(canary.RunIDTwice) {
 		if old.fingerprint != fp && !canary.On(canary.LiveRequestNotCompared) {
 			return nil, false, nil, fmt.Errorf("%w: %s is running with other branches or payloads", ErrTxConflict, id)
 		}
 		return old, true, nil, nil
 	}
-	if past := c.past.look(&t.key, t.hash, t.started); past != nil {
+	if past := c.past.look(&t.key, t.hash, t.started); past != nil && !canary.On(canary.ForgetID) {
 		if past.fingerprint != fp && !canary.On(canary.PastRequestNotCompared) {
 			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches or payloads", ErrTxConflict, id)
 		}
@@ -299,7 +299,13 @@ func (l *lane) setLowWater() {
 		Replayed: c.next > 0, Held: c.hold.Load().active, Plain: !l.p.Load().mayList(), Swept: l.swept,
 		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: math.MaxUint64},
 	}
-	if oldest, ref := l.unfinished.first(); oldest != nil {
+	oldest, ref := l.unfinished.first()
+	if canary.On(canary.LowWaterOfNewest) {
+		for br := range l.unfinished.all() {
+			oldest, ref = br, br.ref()
+		}
+	}
+	if oldest != nil {
 		if v.Oldest = v.Next; ref.Incarnation == c.self.Number {
 			v.Oldest.Seq = ref.Seq // the same without touching the transaction
 		} else {

@@ -197,7 +197,7 @@ func (c *Coordinator) adopt(l *lane, suspects []XID, look look) int {
 		case protocol.Foreign, protocol.NotYet, protocol.Running:
 		}
 	}
-	if l.unclear = unclear; unclear == 0 {
+	if l.unclear = unclear; unclear == 0 || canary.On(canary.SweptDespiteHeld) {
 		l.swept = true
 		l.setLowWater()
 	}

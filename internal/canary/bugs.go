@@ -57,10 +57,6 @@ const (
 	PresumeOwn Bug = "look-before-list-and-presume-own"
 	// SecondVoteCounts lets a second, different vote replace the first.
 	SecondVoteCounts Bug = "second-vote-counts"
-	// PresumeUnderHold lets the sweep presume abort under a recovery hold.
-	PresumeUnderHold Bug = "presume-under-hold"
-	// RecoverUnderHold rolls back what is found undecided though a hold covers it.
-	RecoverUnderHold Bug = "recover-under-hold"
 	// BelieveFailedListing takes a listing that failed for a complete one.
 	BelieveFailedListing Bug = "believe-failed-listing"
 	// IncarnationNotForced uses an incarnation before its record is durable.
@@ -136,13 +132,13 @@ const (
 )
 
 // All lists every planted bug.
-var All = []Bug{
+var All = append([]Bug{
 	TellBeforeSync, PresumeBeforeReplay, ForgetBeforeLastAck, BelieveNotFound,
 	LookBeforeList, NoSecondRollback, LowWaterPastUnswept, LowWaterPastUnfinished,
 	SweepTheLive, SpareTheSilent, OneVoteMissing, ReadOnlyDecides, AbortReversed,
 	PlainNotForced, RecoverFirstBranch, RecoverWithoutVotes,
 
-	PresumeOwn, SecondVoteCounts, PresumeUnderHold, RecoverUnderHold,
+	PresumeOwn, SecondVoteCounts,
 	BelieveFailedListing, IncarnationNotForced, BlockNotForced, LiveRequestNotCompared,
 	PastRequestNotCompared, ForgetOutcomesEarly, RememberAbortsOnly, PastBeforeLive,
 
@@ -152,4 +148,4 @@ var All = []Bug{
 
 	NoTombstone, CommitUnknown, PrepareAfterRollback, CommitTwice, VoteAnyway,
 	ReadOnlyKeeps, PrunePrepared, DropBeforeLowWater,
-}
+}, Pairs...)
