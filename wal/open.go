@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/internal/chance"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
@@ -129,6 +130,9 @@ func (l *Log) start(found *contents) error {
 		var err error
 		if h.start, batches, err = l.takeOver(found, h.number); err != nil {
 			return err
+		}
+		if canary.On(canary.ActOnUnsynced) {
+			h.start, batches = found.end, nil
 		}
 		if found.moved {
 			if batches, err = appendHold(batches, found, place{h.log, h.number, found.end}, h.time); err != nil {

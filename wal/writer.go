@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/txlog"
 )
 
@@ -49,7 +50,9 @@ func (l *Log) writeGroup(group []*batch) (touched int, err error) {
 	for i, b := range group {
 		size := int64(padded(len(b.buf)))
 		if l.head.offset(l.written)+size > l.head.size {
-			if err := l.sync(group[told:i]); err != nil {
+			if canary.On(canary.RotateUnsynced) {
+				l.synced = l.written
+			} else if err := l.sync(group[told:i]); err != nil {
 				return i, err
 			}
 			told = i
@@ -85,7 +88,19 @@ func (l *Log) writeBatch(b *batch) error {
 // batches.
 func (l *Log) sync(batches []*batch) error {
 	began := time.Now()
-	if err := l.file.Sync(); err != nil {
+	if canary.On(canary.AckBeforeSync) {
+		l.mu.Lock()
+		tell(batches, nil)
+		l.mu.Unlock()
+	}
+	err := error(nil)
+	if !canary.On(canary.SkipSync) {
+		err = l.file.Sync()
+	}
+	if err != nil && canary.On(canary.RetryFailedSync) {
+		err = l.file.Sync()
+	}
+	if err != nil && !canary.On(canary.IgnoreFailedSync) {
 		return err
 	}
 	took := time.Since(began)
@@ -218,7 +233,10 @@ func (l *Log) finish() error {
 }
 
 func (l *Log) markClean() error {
-	err := l.sync(nil)
+	err := error(nil)
+	if !canary.On(canary.MarkBeforeSync) {
+		err = l.sync(nil)
+	}
 	if err = errors.Join(err, l.file.Close()); err != nil {
 		return err
 	}
