@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -64,6 +65,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, g *growth) (t *
 	c.raise()
 	c.owners.Add(1)
 	c.begun++
+	failpoint.Hit(failpoint.TxBegun)
 	return t, false, nil, nil
 }
 
@@ -230,6 +232,7 @@ func (c *Coordinator) forget(t *txn) {
 			ref: t.ref(), at: t.endedAt().UnixNano(),
 		})
 	}
+	failpoint.Hit(failpoint.TxForgotten)
 }
 
 // endedAt returns the time at which a transaction that ends now has ended. The
@@ -377,6 +380,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (c
 	committed, err = t.toldResult()
 	private = t.private()
 	t.mu.Unlock()
+	failpoint.Hit(failpoint.TxReturn)
 	return committed, private, err
 }
 
@@ -405,8 +409,10 @@ func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
 		case <-t.signal:
 		case <-timeoutC:
 			ev = protocol.TimedOut{}
+			failpoint.Hit(failpoint.TxTimedOut)
 		case <-done:
 			ev, done = protocol.Cancelled{Code: codeOf(ctx.Err())}, nil
+			failpoint.Hit(failpoint.TxCancelled)
 		}
 		t.mu.Lock()
 		if ev != nil {

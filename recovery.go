@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -163,6 +164,7 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 		}
 	})
 	c.mu.Unlock()
+	failpoint.Hit(failpoint.RecoverRevived)
 	if f := c.cfg.Trace.Recovered; f != nil {
 		f(r.records, len(live), time.Since(began))
 	}
@@ -175,7 +177,9 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 				return
 			}
 			if c.reach(t) {
+				failpoint.Hit(failpoint.RecoverNext)
 				t.handle(protocol.Recovered{})
+				failpoint.Hit(failpoint.RecoverResent)
 			}
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -32,9 +33,11 @@ func (n *names) change(fn func() error) error {
 	if err := fn(); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALNamesChanged)
 	if err := n.fs.SyncDir(n.dir); err != nil {
 		n.err = &namesError{err}
 	}
+	failpoint.Hit(failpoint.WALNamesSynced)
 	return n.err
 }
 
