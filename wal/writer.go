@@ -261,6 +261,7 @@ func (l *Log) markClean() error {
 	// The rest of the file is room that nobody needs now. Only the mark allows
 	// the file to be shorter than it was made.
 	path := filepath.Join(l.dir, segmentName(l.head.number))
+	failpoint.Hit(failpoint.WALCleanCut)
 	if err := l.disk.Truncate(path, l.head.offset(l.written)); err != nil || l.store.room() == nil {
 		return err
 	}

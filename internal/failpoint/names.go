@@ -34,7 +34,7 @@ const (
 	WALRotated            Point = "wal/rotated"           // and what is written goes there
 	WALStocked            Point = "wal/stocked"           // a file for a segment to come is in store
 
-	WALCheckpoint          Point = "wal/checkpoint" // one is due
+	WALCheckpoint          Point = "wal/checkpoint-due"
 	WALCheckpointWritten   Point = "wal/checkpoint-written"
 	WALCheckpointSynced    Point = "wal/checkpoint-synced"
 	WALCheckpointDirSynced Point = "wal/checkpoint-dir-synced"
@@ -61,7 +61,7 @@ const (
 	WALClosing     Point = "wal/closing"
 	WALCleanSynced Point = "wal/clean-synced" // everything is durable, the mark is to come
 	WALCleanMark   Point = "wal/clean-mark"   // it is there
-	WALCleanCut    Point = "wal/clean-cut"    // the newest segment is as long as it needs to be
+	WALCleanCut    Point = "wal/clean-cut"    // the newest segment is about to be cut behind its end
 	WALClosed      Point = "wal/closed"
 )
 
@@ -138,8 +138,8 @@ const (
 	ServeClosed    Point = "serve/closed"
 	ServeStopped   Point = "serve/stopped"
 
-	HTTPSend     Point = "http/send" // a request to a participant
-	HTTPAnswered Point = "http/answered"
+	HTTPSend     Point = "http/to-participant" // a request to a participant
+	HTTPAnswered Point = "http/from-participant"
 
 	PartReceived Point = "part/received" // the call has come, and was not made
 	PartCalled   Point = "part/called"   // it was made, and not answered
