@@ -15,12 +15,14 @@ import (
 const patience = 30 * time.Second
 
 // library is a coordinator embedded in a program, with its participants.
-type library struct{ child string }
+type library struct {
+	child, breakage string
+}
 
 func (f library) close() {}
 
 func (f library) live(w *world, l life) (end, error) {
-	o := node.Orders{Dir: w.dir, Life: w.life, Plant: w.life > 1, Settle: l.settle, Work: l.work}
+	o := node.Orders{Dir: w.dir, Life: w.life, Plant: w.life > 1, Settle: l.settle, Work: l.work, Break: f.breakage}
 	if l.work > 0 {
 		o.Repeat = w.owed()
 	}
@@ -37,12 +39,19 @@ func (f library) live(w *world, l life) (end, error) {
 		_ = p.cmd.Process.Kill()
 	})
 	defer late.Stop()
+	stopped := p.goOn(l.arm)
 	for line := range p.lines {
 		hear(w, line)
 	}
 	<-p.gone
-	e := end{killed: p.killed(), records: []string{record}}
-	if !p.cmd.ProcessState.Success() && (!e.killed || l.arm == "") {
+	e := end{killed: p.killed(), stopped: stopped(), records: []string{record}}
+	if e.killed && l.settle {
+		_, _, settled, err := hits(record)
+		if e.recovering = !settled; err != nil {
+			return e, err
+		}
+	}
+	if !p.cmd.ProcessState.Success() && (!e.killed || !l.arm.kills()) {
 		w.fail("the child ended with %v", p.cmd.ProcessState)
 	}
 	if p.stderr.Len() > 0 {
@@ -51,14 +60,14 @@ func (f library) live(w *world, l life) (end, error) {
 	return e, nil
 }
 
-func (f library) start(o node.Orders, arm, record string) (*process, error) {
+func (f library) start(o node.Orders, a arm, record string) (*process, error) {
 	text, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(f.child)
 	cmd.Env = append(cmd.Environ(), node.OrdersEnv+"="+string(text))
-	p, err := start(cmd, arm, record)
+	p, err := start(cmd, a, record)
 	if err != nil {
 		return nil, fmt.Errorf("start a child: %w", err)
 	}

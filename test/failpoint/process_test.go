@@ -26,11 +26,11 @@ type process struct {
 	gone   chan struct{}
 }
 
-// start starts a process. arm is what package failpoint reads; record is where it writes
+// start starts a process; record is where it writes
 // what was hit.
-func start(cmd *exec.Cmd, arm, record string) (*process, error) {
+func start(cmd *exec.Cmd, a arm, record string) (*process, error) {
 	p := &process{cmd: cmd, lines: make(chan string, 1024), record: record, gone: make(chan struct{})}
-	cmd.Env = append(cmd.Environ(), node.ArmEnv+"="+arm, node.RecordEnv+"="+record)
+	cmd.Env = append(cmd.Environ(), node.ArmEnv+"="+a.String(), node.RecordEnv+"="+record)
 	cmd.Stderr = &p.stderr
 	// A test that is killed itself leaves nobody behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -73,6 +73,24 @@ func (p *process) kill() {
 	for range p.lines { // so that it is not waited for
 	}
 	<-p.gone
+}
+
+// goOn lets a process go on a while after it has stopped itself, if it is to. Its result
+// says whether it did, when the process is gone.
+func (p *process) goOn(a arm) (did func() bool) {
+	if a.stop == 0 {
+		return func() bool { return false }
+	}
+	c := make(chan bool, 1)
+	go func() {
+		stopped := p.stopped(patience)
+		if stopped {
+			time.Sleep(a.stop)
+			stopped = p.cmd.Process.Signal(syscall.SIGCONT) == nil
+		}
+		c <- stopped
+	}()
+	return func() bool { return <-c }
 }
 
 // stopped waits until the process has stopped itself, and reports whether it has.

@@ -1,9 +1,8 @@
 package failpoint_test
 
 import (
-	"fmt"
+	"maps"
 	"slices"
-	"testing"
 )
 
 // prior are the points at which an earlier life must have been killed, so that a later
@@ -38,93 +37,94 @@ func (r *rehearsal) points() (all []string) {
 	return all
 }
 
+// add adds what the records of a life hold.
+func (r *rehearsal) add(w *world, l life, e end) {
+	w.t.Helper()
+	for _, record := range e.records {
+		recovering, working, _, err := hits(record)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for p, n := range recovering {
+			if l.settle {
+				r.recovering[p] += n
+			} else {
+				r.fresh[p] += n
+			}
+		}
+		for p, n := range working {
+			r.working[p] += n
+		}
+	}
+}
+
 // rehearse lives two lives: one that is killed midway, and one that finishes what that
 // left, works, and is closed.
 func rehearse(w *world, work int, copied bool) *rehearsal {
 	w.t.Helper()
-	r := &rehearsal{}
-	var err error
-	e := w.live(life{work: work, arm: arm(midway, work)})
-	if !e.killed {
-		w.t.Fatalf("it was not killed at hit %d of %s", work, midway)
-	}
-	if r.fresh, _, _, err = hits(e.records[0]); err != nil {
-		w.t.Fatal(err)
-	}
-	e = w.live(life{settle: true, work: work, copied: copied})
-	if r.recovering, r.working, _, err = hits(e.records[0]); err != nil {
-		w.t.Fatal(err)
+	r := &rehearsal{map[string]int{}, map[string]int{}, map[string]int{}}
+	for _, l := range []life{
+		{work: work, arm: arm{point: midway, hit: work}},
+		{settle: true, work: work, copied: copied},
+	} {
+		e := w.live(l)
+		if l.arm.kills() && !e.killed {
+			w.t.Fatalf("it was not killed at %v", l.arm)
+		}
+		r.add(w, l, e)
 	}
 	w.finish()
 	return r
 }
 
-func arm(point string, hit int) string { return fmt.Sprintf("%s:%d:kill", point, hit) }
+// later is a hit in the middle of a life.
+func (r *rehearsal) later(point string) int { return max(r.fresh[point], r.working[point])/2 + 1 }
 
-// scenario kills lives at a point: the first that comes to it, at its first hit; then
-// those that recover, at the same point if they come to it, and at others; then one at
-// work, at a later hit; and again one that recovers. A last one finishes everything.
-func scenario(w *world, r *rehearsal, point string, work, later int, others []string) {
+// last is the last hit in a life.
+func (r *rehearsal) last(point string) int { return max(r.fresh[point], r.working[point], 1) }
+
+// kills are what a scenario does.
+type kills struct {
+	point string
+	hit   int    // of the first kill
+	other string // where the life is killed that recovers
+	later int    // the hit of one more life that works; 1: none
+	work  int    // how many transactions a life runs
+}
+
+// play kills a life at a point: the first that comes to it. Then it kills one that
+// recovers from that, and one more at work, and a last life finishes everything.
+func (r *rehearsal) play(w *world, k kills) {
 	w.t.Helper()
-	copied := slices.Contains(needsCopy, point)
-	killed := false
-	if r.fresh[point] == 0 || r.fresh[point] < r.recovering[point] || copied {
-		first := prior[point]
-		if first == "" {
-			first = midway
+	copied := slices.Contains(needsCopy, k.point)
+	first := life{work: k.work, arm: arm{point: k.point, hit: k.hit}, copied: copied}
+	if r.fresh[k.point] == 0 || k.hit == 1 && r.fresh[k.point] < r.recovering[k.point] || copied {
+		earlier := arm{point: midway, hit: k.work / 2}
+		if p := prior[k.point]; p != "" {
+			earlier = arm{point: p, hit: 1}
 		}
-		hit := 1
-		if first == midway {
-			hit = work / 2
-		}
-		w.live(life{work: work, arm: arm(first, hit)})
-		killed = w.live(life{settle: true, work: work, arm: arm(point, 1), copied: copied}).killed
-	} else {
-		killed = w.live(life{work: work, arm: arm(point, 1)}).killed
+		w.live(life{work: k.work, arm: earlier})
+		first.settle = true
 	}
-	if !killed {
-		w.t.Errorf("nothing was killed at the first hit of %s", point)
+	if !w.live(first).killed && k.hit == 1 {
+		w.t.Errorf("nothing was killed at the first hit of %s", k.point)
 	}
-	if r.recovering[point] > 0 {
-		w.live(life{settle: true, arm: arm(point, 1), copied: copied})
+	w.live(life{settle: true, arm: arm{point: k.other, hit: 1}, copied: slices.Contains(needsCopy, k.other)})
+	if k.later > 1 {
+		w.live(life{work: k.work, arm: arm{point: k.point, hit: k.later}})
 	}
-	recover := func(points []string) {
-		for _, p := range points {
-			w.live(life{settle: true, arm: arm(p, 1), copied: slices.Contains(needsCopy, p)})
-		}
-	}
-	half := (len(others) + 1) / 2
-	recover(others[:half])
-	if later > 1 {
-		w.live(life{work: work, arm: arm(point, later)})
-	}
-	recover(others[half:])
 	w.finish()
 }
 
-// others returns which points a scenario uses for the lives that recover: so many of
-// them, in turn.
-func others(all []string, scenario, n int) (points []string) {
-	for i := range n {
-		points = append(points, all[(scenario*n+i)%len(all)])
-	}
-	return points
-}
+// recoverable returns the points that a life comes to while it recovers, sorted.
+func (r *rehearsal) recoverable() []string { return slices.Sorted(maps.Keys(r.recovering)) }
 
-// wantAll fails the test for each point that was not hit, or at which nothing was killed.
-func wantAll(t *testing.T, all []string, sums ...*sum) {
-	t.Helper()
-	for _, p := range all {
-		hit, killed := 0, 0
-		for _, s := range sums {
-			hit += s.hits[p]
-			killed += s.kills[p]
-		}
-		switch {
-		case hit == 0:
-			t.Errorf("%s: it was never hit", p)
-		case killed == 0:
-			t.Errorf("%s: nothing was killed there in %d hits", p, hit)
-		}
+// other returns where to kill the life that recovers from scenario number i: at the same
+// point, if it comes there, or at each in turn.
+func (r *rehearsal) other(point string, i int) string {
+	if r.recovering[point] > 0 {
+		return point
 	}
+	all := r.recoverable()
+	return all[i%len(all)]
 }

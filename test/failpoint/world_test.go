@@ -7,24 +7,47 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dtc-project/dtc/test/failpoint/internal/node"
 )
 
 // life is what happens between the start of a coordinator and its end.
 type life struct {
-	arm    string // POINT:HIT:kill, or nothing
-	settle bool   // finish what is there before new work
-	work   int    // how many transactions to run
-	copied bool   // the log is a copy
-	ask    bool   // how everything ended
+	arm    arm  // the zero value: nothing
+	settle bool // finish what is there before new work
+	work   int  // how many transactions to run
+	copied bool // the log is a copy
+	ask    bool // how everything ended
 }
 
 // end is how a life ended.
 type end struct {
-	killed  bool // as it was armed
-	records []string
+	killed, stopped bool // as it was armed
+	recovering      bool // when it was killed: what was found was not finished yet
+	records         []string
 }
+
+// arm says at which hit of which point a process is to be killed or stopped.
+type arm struct {
+	point string
+	hit   int
+	stop  time.Duration // 0: killed; else stopped for so long
+}
+
+// String returns what package failpoint reads.
+func (a arm) String() string {
+	switch {
+	case a.point == "":
+		return ""
+	case a.stop > 0:
+		return fmt.Sprintf("%s:%d:stop", a.point, a.hit)
+	}
+	return fmt.Sprintf("%s:%d:kill", a.point, a.hit)
+}
+
+// kills reports whether a process may end by SIGKILL.
+func (a arm) kills() bool { return a.point != "" && a.stop == 0 }
 
 // form is a way in which coordinators are used.
 type form interface {
@@ -40,6 +63,8 @@ type world struct {
 	dir  string
 	form form
 	sum  *sum
+	// mild: what is wrong is what the test is about, and does not fail it.
+	mild bool
 }
 
 func newWorld(t *testing.T, s *sum, f form) *world {
@@ -61,10 +86,18 @@ func (w *world) live(l life) end {
 		w.t.Fatalf("life %d (%+v): %v", number, l, err)
 	}
 	w.sum.add(w.t, l, e)
-	if len(w.wrong) > 0 {
-		w.t.Fatalf("life %d (%+v):\n%s", number, l, strings.Join(w.wrong[:min(len(w.wrong), 20)], "\n"))
-	}
+	w.complain()
 	return e
+}
+
+// complain ends the test if anything is wrong.
+func (w *world) complain() {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.wrong) > 0 && !w.mild {
+		w.t.Fatalf("%s", strings.Join(w.wrong[:min(len(w.wrong), 20)], "\n"))
+	}
 }
 
 // finish lives a last life, in which nothing is killed, and looks into the files.
@@ -74,9 +107,7 @@ func (w *world) finish() {
 	if err := w.judge(w.dir); err != nil {
 		w.t.Fatal(err)
 	}
-	if len(w.wrong) > 0 {
-		w.t.Fatalf("%s", strings.Join(w.wrong[:min(len(w.wrong), 20)], "\n"))
-	}
+	w.complain()
 	w.sum.count(&w.sum.judged)
 }
 
@@ -109,12 +140,12 @@ type sum struct {
 	kills                 map[string]int // at each point
 	inRecovery            map[string]int // those of them before everything was finished that was found
 	recoverable           map[string]int // hits before that
+	stops                 map[string]int
 	lives, judged, missed int
-	stops                 int
 }
 
 func newSum() *sum {
-	return &sum{hits: map[string]int{}, kills: map[string]int{}, inRecovery: map[string]int{}, recoverable: map[string]int{}}
+	return &sum{hits: map[string]int{}, kills: map[string]int{}, inRecovery: map[string]int{}, recoverable: map[string]int{}, stops: map[string]int{}}
 }
 
 func (s *sum) add(t *testing.T, l life, e end) {
@@ -122,16 +153,14 @@ func (s *sum) add(t *testing.T, l life, e end) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lives++
-	inRecovery := l.settle
 	for _, record := range e.records {
-		recovering, working, settled, err := hits(record)
+		recovering, working, _, err := hits(record)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !l.settle {
 			recovering, working = nil, recovering // it does both at once
 		}
-		inRecovery = inRecovery && !settled
 		for p, n := range recovering {
 			s.hits[p] += n
 			s.recoverable[p] += n
@@ -140,15 +169,16 @@ func (s *sum) add(t *testing.T, l life, e end) {
 			s.hits[p] += n
 		}
 	}
-	point, _, _ := strings.Cut(l.arm, ":")
 	switch {
-	case point == "":
+	case l.arm.point == "":
+	case e.stopped:
+		s.stops[l.arm.point]++
 	case !e.killed:
 		s.missed++
 	default:
-		s.kills[point]++
-		if inRecovery {
-			s.inRecovery[point]++
+		s.kills[l.arm.point]++
+		if e.recovering {
+			s.inRecovery[l.arm.point]++
 		}
 	}
 }
@@ -164,4 +194,21 @@ func total(m map[string]int) (n int64) {
 		n += int64(one)
 	}
 	return n
+}
+
+// sumOf returns the sum of sums.
+func sumOf(all ...*sum) *sum {
+	s := newSum()
+	for _, one := range all {
+		for _, m := range []struct{ to, from map[string]int }{
+			{s.hits, one.hits}, {s.kills, one.kills}, {s.inRecovery, one.inRecovery},
+			{s.recoverable, one.recoverable}, {s.stops, one.stops},
+		} {
+			for p, n := range m.from {
+				m.to[p] += n
+			}
+		}
+		s.lives, s.judged, s.missed = s.lives+one.lives, s.judged+one.judged, s.missed+one.missed
+	}
+	return s
 }

@@ -17,6 +17,7 @@ import (
 
 // cast is the participants of a process.
 type cast struct {
+	orders Orders
 	dbs    []*sql.DB
 	guards []*guard.Guard
 
@@ -125,9 +126,16 @@ func (p *unreliable) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error
 	return vote, err
 }
 
+// CommitLost is a deliberate bug, which must be found: a test that cannot fail shows
+// nothing. Commits at the plain participant are acknowledged without effect.
+const CommitLost = "commit_lost"
+
 func (p *unreliable) Commit(ctx context.Context, b dtc.Branch) error {
 	if p.ID() == "b" && p.c.away(b) {
 		return dtc.NoAnswer(errors.New("there is nobody"))
+	}
+	if p.c.orders.Break == CommitLost && p.ID() == Services[Plain] {
+		return nil
 	}
 	err := p.Guard.Commit(ctx, b)
 	if err == nil && p.ID() == "b" && FlagOf(b.TxID) == Stuck {

@@ -59,6 +59,7 @@ type Orders struct {
 	Work   int        // how many transactions to run
 	Repeat []dtc.TxID // ids to run again
 	Ask    []dtc.TxID // ids to ask for at the end
+	Break  string     // a deliberate bug
 }
 
 // Main lives until it is killed, or all its orders are carried out.
@@ -110,6 +111,7 @@ func live(o Orders) error {
 	if err != nil {
 		return err
 	}
+	c.orders = o
 	defer c.close()
 	if o.Plant {
 		if err := c.plant(o.Dir, o.Life); err != nil {
