@@ -119,7 +119,10 @@ func (f *server) live(w *world, l life) (end, error) {
 		_ = p.cmd.Process.Kill()
 	})
 	defer late.Stop()
-	stopped, partsStopped := p.goOn(armServer), f.parts.goOn(armParts)
+	f.mu.Lock()
+	parts := f.parts
+	f.mu.Unlock()
+	stopped, partsStopped := p.goOn(armServer), parts.goOn(armParts)
 	settled := f.use(w, l, p, record)
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // if it is not gone already
 	for range p.lines {
@@ -185,6 +188,8 @@ func (f *server) look(w *world, p *process, a arm) {
 }
 
 func (f *server) command(w *world) *exec.Cmd {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	args := []string{
 		"serve", "--data", node.LogDir(w.dir), "--listen", "127.0.0.1:0", "-o", "json", "--log-format", "json",
 		"--prepare-timeout", "2s", "--prepare-attempt", "500ms", "--finish-attempt", "1s",

@@ -130,6 +130,8 @@ func (w *world) copyLog() {
 }
 
 func (w *world) recordFile(name string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	return filepath.Join(w.dir, fmt.Sprintf("%s.%d.hits", name, w.life))
 }
 
@@ -201,8 +203,11 @@ func sumOf(all ...*sum) *sum {
 	s := newSum()
 	for _, one := range all {
 		for _, m := range []struct{ to, from map[string]int }{
-			{s.hits, one.hits}, {s.kills, one.kills}, {s.inRecovery, one.inRecovery},
-			{s.recoverable, one.recoverable}, {s.stops, one.stops},
+			{s.hits, one.hits},
+			{s.kills, one.kills},
+			{s.inRecovery, one.inRecovery},
+			{s.recoverable, one.recoverable},
+			{s.stops, one.stops},
 		} {
 			for p, n := range m.from {
 				m.to[p] += n

@@ -31,10 +31,26 @@ const (
 
 // plan is what one life does, over and over again.
 var plan = []struct{ flag, shape string }{
-	{Whole, "www-"}, {Whole, "wwww"}, {Lost, "ww-w"}, {Stuck, "-ww-"}, {Run, "w-w-"},
-	{Whole, "nww-"}, {Expired, "w--w"}, {Away, "ww--"}, {Steps, "-www"}, {Whole, "wwr-"},
-	{Slow, "w-w-"}, {Whole, "rr--"}, {Mute, "--w-"}, {Whole, "w--w"}, {Lost, "w---"},
-	{Hung, "n-w-"}, {Whole, "---w"}, {Steps, "wn--"}, {Run, "wwww"}, {Whole, "wwwr"},
+	{Whole, "www-"},
+	{Whole, "wwww"},
+	{Lost, "ww-w"},
+	{Stuck, "-ww-"},
+	{Run, "w-w-"},
+	{Whole, "nww-"},
+	{Expired, "w--w"},
+	{Away, "ww--"},
+	{Steps, "-www"},
+	{Whole, "wwr-"},
+	{Slow, "w-w-"},
+	{Whole, "rr--"},
+	{Mute, "--w-"},
+	{Whole, "w--w"},
+	{Lost, "w---"},
+	{Hung, "n-w-"},
+	{Whole, "---w"},
+	{Steps, "wn--"},
+	{Run, "wwww"},
+	{Whole, "wwwr"},
 }
 
 // FlagOf returns the flag of an id, which stands before its shape.
