@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -66,6 +67,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, g *growth) (t *
 	c.raise()
 	c.owners.Add(1)
 	c.begun++
+	failpoint.Hit(failpoint.TxBegun)
 	return t, false, nil, nil
 }
 
@@ -243,6 +245,7 @@ func (c *Coordinator) forget(t *txn) {
 			ref: t.ref(), at: t.endedAt().UnixNano(),
 		})
 	}
+	failpoint.Hit(failpoint.TxForgotten)
 }
 
 // endedAt returns the time at which a transaction that ends now has ended. The
@@ -396,6 +399,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (c
 	committed, err = t.toldResult()
 	private = t.private()
 	t.mu.Unlock()
+	failpoint.Hit(failpoint.TxReturn)
 	return committed, private, err
 }
 
@@ -424,8 +428,10 @@ func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
 		case <-t.signal:
 		case <-timeoutC:
 			ev = protocol.TimedOut{}
+			failpoint.Hit(failpoint.TxTimedOut)
 		case <-done:
 			ev, done = protocol.Cancelled{Code: codeOf(ctx.Err())}, nil
+			failpoint.Hit(failpoint.TxCancelled)
 		}
 		t.mu.Lock()
 		if ev != nil {

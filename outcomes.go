@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/txlog"
 )
 
@@ -84,6 +85,7 @@ func (o *outcomes) put(key *[16]byte, hash uint32, r *remembered) {
 		if slot, place, ok := o.byKey.find(&old.key, o.byKey.hash(&old.key), o.key); ok && place == at {
 			o.byKey.remove(slot)
 			o.dropped = old.remembered.at
+			failpoint.Hit(failpoint.OutcomeForgotten)
 		}
 	}
 	*o.at(at) = outcomeEntry{*key, *r}

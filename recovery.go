@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -167,6 +168,7 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 		}
 	})
 	c.mu.Unlock()
+	failpoint.Hit(failpoint.RecoverRevived)
 	if f := c.cfg.Trace.Recovered; f != nil {
 		f(r.records, len(live), time.Since(began))
 	}
@@ -179,7 +181,9 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 				return
 			}
 			if c.reach(t) {
+				failpoint.Hit(failpoint.RecoverNext)
 				t.handle(protocol.Recovered{})
+				failpoint.Hit(failpoint.RecoverResent)
 			}
 		}
 	})

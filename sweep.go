@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -71,10 +72,12 @@ func (c *Coordinator) sweep(l *lane) error {
 	if canary.On(canary.BelieveFailedListing) {
 		err = nil
 	}
+	failpoint.Hit(failpoint.SweepListed)
 	suspects := c.unowned(l, listed, look)
 	if err == nil && len(suspects) > 0 {
 		var again []InDoubtBranch
 		again, err = list(ctx, r.lister, c.log.ID())
+		failpoint.Hit(failpoint.SweepListedAgain)
 		suspects = slices.DeleteFunc(suspects, func(x XID) bool {
 			return !slices.ContainsFunc(again, func(b InDoubtBranch) bool { return b.XID == x })
 		})
@@ -204,7 +207,9 @@ func (c *Coordinator) adopt(l *lane, suspects []XID, look look) int {
 	c.mu.Unlock()
 	for _, t := range orphans {
 		c.cfg.Logger.Info("rolling back a branch that no transaction owns", "xid", t.xid.String(), "participant", l.id)
+		failpoint.Hit(failpoint.SweepLooked)
 		t.handle(protocol.Recovered{})
+		failpoint.Hit(failpoint.SweepRolledBack)
 	}
 	return len(orphans)
 }

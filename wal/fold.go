@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/refs"
 	"github.com/dtc-project/dtc/internal/vfs"
@@ -201,6 +202,7 @@ func (f *fold) write(fsys vfs.FS, path string, h *checkpointHeader, before *chec
 	if err := writeAll(file, h.append(nil), 0); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALCheckpointWritten)
 	return file.Sync()
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/brief"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
@@ -151,6 +152,7 @@ func (l *Log) add(r txlog.Record, wait bool) (*batch, error) {
 	b := l.queue[len(l.queue)-1]
 	b.buf = appendFramed(b.buf, record)
 	b.records++
+	failpoint.Hit(failpoint.WALAppend)
 	if wait && b.durable == nil {
 		b.durable = make(chan struct{})
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -37,9 +38,11 @@ func (n *names) change(fn func() error) error {
 	if canary.On(canary.NamesUnsynced) {
 		return nil
 	}
+	failpoint.Hit(failpoint.WALNamesChanged)
 	if err := n.fs.SyncDir(n.dir); err != nil {
 		n.err = &namesError{err}
 	}
+	failpoint.Hit(failpoint.WALNamesSynced)
 	return n.err
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/txlog"
 )
 
@@ -73,9 +74,11 @@ func (l *Log) writeGroup(group []*batch) (touched int, err error) {
 func (l *Log) writeBatch(b *batch) error {
 	at := place{l.id, l.head.number, l.written}
 	b.buf = sealBatch(b.buf, b.records, at, l.synced, time.Now().UnixNano())
+	failpoint.Hit(failpoint.WALBeforeWrite)
 	if err := writeAll(l.file, b.buf, l.head.offset(l.written)); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALAfterWrite)
 	l.written += uint64(len(b.buf))
 	l.waiting += int(b.records)
 	l.stats.batches.Add(1)
@@ -88,6 +91,7 @@ func (l *Log) writeBatch(b *batch) error {
 // batches.
 func (l *Log) sync(batches []*batch) error {
 	began := time.Now()
+	failpoint.Hit(failpoint.WALBeforeSync)
 	if canary.On(canary.AckBeforeSync) {
 		l.mu.Lock()
 		tell(batches, nil)
@@ -103,6 +107,7 @@ func (l *Log) sync(batches []*batch) error {
 	if err != nil && !canary.On(canary.IgnoreFailedSync) {
 		return err
 	}
+	failpoint.Hit(failpoint.WALAfterSync)
 	took := time.Since(began)
 	l.stats.lastSync.Store(uint64(took))
 	records := l.waiting
@@ -113,6 +118,7 @@ func (l *Log) sync(batches []*batch) error {
 	l.mu.Lock()
 	tell(batches, nil)
 	l.mu.Unlock()
+	failpoint.Hit(failpoint.WALTold)
 	if l.onSynced != nil && records > 0 {
 		l.onSynced(took, records)
 	}
@@ -127,12 +133,15 @@ func (l *Log) rotate(size int64) error {
 		start: l.written, synced: l.synced, time: time.Now().UnixNano(),
 		size: max(l.segmentSize, segmentHeaderSize+size),
 	}
+	failpoint.Hit(failpoint.WALRotate)
 	f, err := l.nextSegment(&h)
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALRotateDirSynced)
 	full, file := l.head, l.file
 	l.head, l.file = h, f
+	failpoint.Hit(failpoint.WALRotated)
 	if err := file.Close(); err != nil {
 		return err
 	}
@@ -229,10 +238,12 @@ func (l *Log) finish() error {
 	} else if err = l.markClean(); err != nil {
 		err = fmt.Errorf("wal: close: %w", err)
 	}
+	failpoint.Hit(failpoint.WALClosed)
 	return errors.Join(err, l.lock.Close())
 }
 
 func (l *Log) markClean() error {
+	failpoint.Hit(failpoint.WALClosing)
 	err := error(nil)
 	if !canary.On(canary.MarkBeforeSync) {
 		err = l.sync(nil)
@@ -240,6 +251,7 @@ func (l *Log) markClean() error {
 	if err = errors.Join(err, l.file.Close()); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALCleanSynced)
 	err = l.writeClean()
 	if err != nil && (l.store.room() != nil || errors.Is(err, syscall.ENOSPC)) {
 		// The disk is full, even if the store never noticed because it had all that
@@ -255,6 +267,7 @@ func (l *Log) markClean() error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALCleanMark)
 	l.probe()
 	if l.store.room() == nil { // else the next Open may need them
 		for path := l.store.take(0); path != ""; path = l.store.take(0) {
@@ -266,6 +279,7 @@ func (l *Log) markClean() error {
 	// The rest of the file is room that nobody needs now. Only the mark allows
 	// the file to be shorter than it was made.
 	path := filepath.Join(l.dir, segmentName(l.head.number))
+	failpoint.Hit(failpoint.WALCleanCut)
 	if err := l.disk.Truncate(path, l.head.offset(l.written)); err != nil || l.store.room() == nil {
 		return err
 	}
