@@ -42,11 +42,16 @@ const retryAfter = 500 * time.Millisecond
 // checkpointRetry is how long a checkpoint that failed is not tried again.
 const checkpointRetry = 10 * time.Second
 
+// lookEvery is how often a log that is idle sees whether its files are in place.
+const lookEvery = time.Second
+
 // keep is the keeper.
 func (l *Log) keep() {
 	k := &l.keeper
 	defer close(k.done)
 	notBefore := time.Time{}
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		var retry <-chan time.Time
 		var timer *time.Timer
@@ -57,6 +62,8 @@ func (l *Log) keep() {
 		select {
 		case <-k.wake:
 		case <-retry:
+		case <-look.C:
+			l.lookAround()
 		case <-k.stop:
 		}
 		if timer != nil {

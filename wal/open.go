@@ -102,6 +102,10 @@ func Open(dir string, o *Options) (_ *Log, err error) {
 	}()
 
 	failpoint.Hit(failpoint.WALOpenLocked)
+	// From here on a path means what is in this directory, whatever takes its name.
+	fsys = lock.Inside()
+	opts.FS = fsys
+
 	// Names that a killed process left unsynced must not be lost from under
 	// what is built on them.
 	if err := fsys.SyncDir(dir); err != nil {

@@ -23,14 +23,22 @@ func (l *Log) write() {
 	for {
 		l.mu.Lock()
 		l.recycle()
-		for len(l.queue) == 0 && !l.closing {
+		for len(l.queue) == 0 && !l.closing && !l.look {
 			l.work.Wait()
 		}
+		look := l.look
+		l.look = false
 		l.group, l.queue = l.queue, l.group
 		group := l.group
 		l.mu.Unlock()
 		if len(group) == 0 {
-			break
+			if !look {
+				break
+			}
+			if err := l.inPlace(); err != nil {
+				l.fail(err, 0)
+			}
+			continue
 		}
 		if told, err := l.writeGroup(group); err != nil {
 			l.fail(err, told)
@@ -109,6 +117,9 @@ func (l *Log) sync(batches []*batch) error {
 	}
 	failpoint.Hit(failpoint.WALAfterSync)
 	took := time.Since(began)
+	if err := l.inPlace(); err != nil {
+		return err
+	}
 	l.stats.lastSync.Store(uint64(took))
 	records := l.waiting
 	l.synced, l.waiting = l.written, 0
