@@ -42,9 +42,12 @@ type Op struct {
 	// Request tells requests under one id apart: the same number is the same
 	// fingerprint.
 	Request int
-	Call    time.Duration
-	Return  time.Duration // negative: nothing was heard
-	Answer  Answer
+	// ReadOnly: every branch of the request only reads, so nothing is forced for it,
+	// and that it committed need not be remembered through a crash.
+	ReadOnly bool
+	Call     time.Duration
+	Return   time.Duration // negative: nothing was heard
+	Answer   Answer
 }
 
 // OpKind is what a client did, or what happened.

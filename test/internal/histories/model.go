@@ -1,0 +1,167 @@
+package histories
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/dtc-project/dtc/internal/sim"
+)
+
+// state is all that may be the truth about one id, given what clients have heard. Each
+// execute of the id has a bit, and stands for the run that it may have begun: a set bit
+// means that this run may be where the mask says.
+//
+// It is a set of states written by hand, and not one of Porcupine's: clients see little
+// of what happens, so it is a large one, and it fits into seven words.
+type state struct {
+	unknown bool // never begun, lost or forgotten: the next execute runs it
+	// A run that goes on, and one that recovery found undecided. The latter can only
+	// be rolled back: if a decision was on the disk recovery has read it.
+	live, found           uint64
+	committed, rolledBack uint64
+	// The same, and a branch is known to be finished against it.
+	hazardCommitted, hazardRolledBack uint64
+}
+
+// step is an answer that a client got, or a crash, with what may have happened unseen
+// before it.
+type step struct {
+	call
+	starts    uint64 // runs that may begin
+	same      uint64 // runs of the same request
+	refused   uint64 // runs of which their caller heard that nothing was begun
+	over      uint64 // of those: the ones whose caller has heard it before
+	readOnly  uint64 // runs for which nothing is forced, also if they commit
+	forgotten uint64 // runs so old that their outcome may be forgotten
+}
+
+// unseen adds to what may be the truth all that may have come of it before a step.
+func (s state) unseen(x *step) state {
+	s.live &^= x.over
+	for {
+		before := s
+		if s.ended()&x.forgotten != 0 || s.live&x.refused != 0 {
+			s.unknown = true
+		}
+		if s.unknown {
+			s.live |= x.starts
+		}
+		s.committed |= s.live &^ x.refused
+		s.rolledBack |= s.live&^x.refused | s.found
+		s.hazardCommitted |= s.committed
+		s.hazardRolledBack |= s.rolledBack
+		if s == before {
+			return s
+		}
+	}
+}
+
+func (s state) ended() uint64 {
+	return s.committed | s.rolledBack | s.hazardCommitted | s.hazardRolledBack
+}
+
+// after returns what may be the truth after a step. It is empty if none of what may
+// have been the truth before explains the answer.
+func (s state) after(x *step) state {
+	s = s.unseen(x)
+	switch x.Kind {
+	case sim.OpPowerLost, sim.OpKilled:
+		return s.crash(x)
+	case sim.OpExecute:
+		return s.executed(x)
+	case sim.OpOutcome:
+		return s.asked(x)
+	case sim.OpReopened:
+	}
+	return s
+}
+
+// executed: whoever asks to run an id runs it, joins, or gets what is remembered; and a
+// request under an id that is another's is turned away.
+func (s state) executed(x *step) state {
+	switch x.Answer {
+	case sim.Committed:
+		return state{committed: s.committed & x.same}
+	case sim.RolledBack:
+		return state{rolledBack: s.rolledBack & x.same}
+	case sim.Heuristic:
+		return state{hazardCommitted: s.hazardCommitted & x.same, hazardRolledBack: s.hazardRolledBack & x.same}
+	case sim.Conflict:
+		return state{
+			live: s.live &^ x.same, found: s.found &^ x.same,
+			committed: s.committed &^ x.same, rolledBack: s.rolledBack &^ x.same,
+			hazardCommitted: s.hazardCommitted &^ x.same, hazardRolledBack: s.hazardRolledBack &^ x.same,
+		}
+	case sim.NoAnswer, sim.Refused, sim.NotKnown, sim.Unfinished:
+	}
+	return state{} // no execute answers that
+}
+
+// asked: an outcome is told as it is.
+func (s state) asked(x *step) state {
+	switch x.Answer {
+	case sim.Committed:
+		return state{committed: s.committed}
+	case sim.RolledBack:
+		return state{rolledBack: s.rolledBack}
+	case sim.Heuristic:
+		return state{hazardCommitted: s.hazardCommitted, hazardRolledBack: s.hazardRolledBack}
+	case sim.NotKnown:
+		return state{unknown: s.unknown}
+	case sim.Unfinished:
+		return state{live: s.live, found: s.found}
+	case sim.NoAnswer, sim.Refused, sim.Conflict:
+	}
+	return state{}
+}
+
+// crash: what is committed stays. Everything else may be lost, or found without its
+// decision, or stay. A commit for which nothing was forced is like a rollback here:
+// neither left anything anywhere.
+func (s state) crash(x *step) state {
+	s.live &^= x.refused
+	unforced := s.rolledBack | s.hazardRolledBack | (s.committed|s.hazardCommitted)&x.readOnly
+	return state{
+		unknown:         s.unknown || s.live|unforced != 0,
+		found:           s.live | s.found | unforced,
+		committed:       s.committed | s.hazardCommitted,
+		rolledBack:      s.rolledBack | s.hazardRolledBack,
+		hazardCommitted: s.hazardCommitted, hazardRolledBack: s.hazardRolledBack,
+	}
+}
+
+// model is what Porcupine searches with: the input of an operation is a *step.
+var model = porcupine.Model{
+	Init: func() any { return state{unknown: true} },
+	Step: func(s, in, _ any) (bool, any) {
+		next := s.(state).after(in.(*step))
+		return next != state{}, next
+	},
+	DescribeOperation: func(in, _ any) string { return in.(*step).String() },
+	DescribeState:     func(s any) string { return s.(state).String() },
+}
+
+func (s state) String() string {
+	var may []string
+	if s.unknown {
+		may = append(may, "unknown")
+	}
+	for _, part := range []struct {
+		name string
+		runs uint64
+	}{
+		{"running", s.live},
+		{"found undecided", s.found},
+		{"committed", s.committed},
+		{"rolled back", s.rolledBack},
+		{"committed with a hazard", s.hazardCommitted},
+		{"rolled back with a hazard", s.hazardRolledBack},
+	} {
+		if part.runs != 0 {
+			may = append(may, fmt.Sprintf("%s (runs %b)", part.name, part.runs))
+		}
+	}
+	return strings.Join(may, " or ")
+}
