@@ -2,6 +2,7 @@ package histories
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -17,16 +18,31 @@ import (
 type Violation struct {
 	ID  string
 	Why string // all that happened to the id, in order of the calls
-	// Picture is a file that shows it in a browser, or empty.
-	Picture string
+
+	history []porcupine.Operation
 }
 
 func (v *Violation) Error() string {
-	s := fmt.Sprintf("what was told about %q cannot all be true:\n%s", v.ID, v.Why)
-	if v.Picture != "" {
-		s += "drawn in " + v.Picture + "\n"
+	return fmt.Sprintf("what was told about %q cannot all be true:\n%s", v.ID, v.Why)
+}
+
+// Draw writes Porcupine's picture of a violation to a temporary file, which is for
+// whoever reads about it and therefore stays, and says where. Of other errors it draws
+// nothing.
+func Draw(err error) string {
+	var v *Violation
+	if !errors.As(err, &v) {
+		return "there is nothing to draw"
 	}
-	return s
+	_, info := porcupine.CheckOperationsVerbose(model, v.history, patience)
+	f, err := os.CreateTemp("", "dtc-history-*.html")
+	if err != nil {
+		return fmt.Sprintf("it could not be drawn: %v", err)
+	}
+	if err := errors.Join(porcupine.Visualize(model, info, f), f.Close()); err != nil {
+		return fmt.Sprintf("it could not be drawn: %v", err)
+	}
+	return "drawn in " + f.Name()
 }
 
 // patience is how long one id may be thought about. None has ever needed a hundredth
@@ -34,15 +50,16 @@ func (v *Violation) Error() string {
 const patience = time.Minute
 
 // Check returns a [*Violation] for the first id whose history is not one that the
-// coordinator promises, or nil.
-func Check(ops []sim.Op, p Params) error {
+// coordinator promises, or nil and how many ids there are.
+func Check(ops []sim.Op, p Params) (ids int, err error) {
 	at := begun(ops)
-	for _, q := range partitions(ops, p) {
+	all := partitions(ops, p)
+	for _, q := range all {
 		if err := q.check(p, at); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(all), nil
 }
 
 func (q *partition) check(p Params, begun []time.Duration) error {
@@ -57,7 +74,7 @@ func (q *partition) check(p Params, begun []time.Duration) error {
 		return fmt.Errorf("the history of %q could not be checked within %v:\n%s", q.id, patience, q.tell())
 	case porcupine.Illegal:
 	}
-	return &Violation{ID: q.id, Why: q.tell(), Picture: draw(history)}
+	return &Violation{ID: q.id, Why: q.tell(), history: history}
 }
 
 // tell lists all that happened, also the calls that nobody heard the end of.
@@ -74,21 +91,6 @@ func (q *partition) tell() string {
 		fmt.Fprintf(&b, "  %s\n", all[i].String())
 	}
 	return b.String()
-}
-
-// draw writes Porcupine's picture of a history that has no explanation to a file, which
-// is for whoever reads about it and therefore stays.
-func draw(history []porcupine.Operation) string {
-	_, info := porcupine.CheckOperationsVerbose(model, history, patience)
-	f, err := os.CreateTemp("", "dtc-history-*.html")
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	if err := porcupine.Visualize(model, info, f); err != nil {
-		return ""
-	}
-	return f.Name()
 }
 
 // String describes a call and its answer, or a crash.
