@@ -93,7 +93,7 @@ func newLog(dir string, o Options, lock io.Closer) *Log {
 	l.keeper.wake, l.keeper.stop, l.keeper.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	l.disk = newWatched(o.FS, o.StallLimit, l.stalled)
 	l.keeper.fs = newWatched(o.FS, o.StallLimit, l.stalled)
-	l.names = names{fs: newWatched(o.FS, o.StallLimit, l.stalled), dir: dir}
+	l.names = names{fs: newWatched(o.FS, o.StallLimit, l.stalled), dir: dir, turn: make(chan struct{}, 1)}
 	return l
 }
 

@@ -30,6 +30,7 @@ type Counts struct {
 	Lost, Repeated, Late, Partitions     int // messages, and partitions
 	ToldUnderFault                       int // commits told while something was broken
 	Appends, Syncs                       int
+	Events                               int // that the scheduler let happen
 	Virtual                              time.Duration
 }
 
@@ -76,3 +77,23 @@ const (
 	Unfinished               // OpOutcome: it runs
 	Heuristic                // somebody finished against the decision
 )
+
+func (c *Counts) add(o *Counts) {
+	c.Transactions += o.Transactions
+	c.Committed += o.Committed
+	c.RolledBack += o.RolledBack
+	c.Crashes += o.Crashes
+	c.PowerLosses += o.PowerLosses
+	c.RecoveryKilled += o.RecoveryKilled
+	c.TornTails += o.TornTails
+	c.ParticipantCrashes += o.ParticipantCrashes
+	c.Lost += o.Lost
+	c.Repeated += o.Repeated
+	c.Late += o.Late
+	c.Partitions += o.Partitions
+	c.ToldUnderFault += o.ToldUnderFault
+	c.Appends += o.Appends
+	c.Syncs += o.Syncs
+	c.Events += o.Events
+	c.Virtual += o.Virtual
+}
