@@ -38,6 +38,7 @@ type job struct {
 	id      dtc.TxID
 	request int
 	orders  []dtc.Branch
+	reads   bool          // some request of the id reads only
 	limit   time.Duration // of its patience; 0: for ever
 	tries   int
 	undo    bool // it ends in Rollback, or the function of Run fails
@@ -80,7 +81,7 @@ func (w *world) hire(r *rand.Rand) {
 			k := &pool[i]
 			j := &job{
 				kind: OpExecute, style: k.style, id: dtc.TxID("t" + strconv.Itoa(i)), undo: k.undo,
-				orders: k.requests[0], tries: 1 + r.IntN(6), asInfo: r.IntN(3) == 0,
+				orders: k.requests[0], reads: onlyReads(k.requests[0]) || onlyReads(k.requests[1]), tries: 1 + r.IntN(6), asInfo: r.IntN(3) == 0,
 			}
 			switch r.IntN(12) {
 			case 0, 1:
@@ -164,7 +165,7 @@ func (c *client) try(j *job, wait span) Answer {
 		a, x = c.run(ctx, p, j)
 	}
 	w.know.tells(p, j, a, x)
-	op := Op{Kind: j.kind, Client: c.n, ID: string(j.id), Request: j.request, Call: began, Return: -1, Answer: NoAnswer}
+	op := j.op(c.n, began)
 	heard := w.gate(p.life, c.name+" hears "+answerNames[a]+" of "+string(j.id), quick, func() {
 		c.on = nil
 		op.Return, op.Answer = w.now(), a

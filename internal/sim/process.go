@@ -191,7 +191,11 @@ func (w *world) closed(p *process, err error) {
 	p.disk.SetHook(nil)
 	after := p.disk.Kill()
 	w.die(p.life)
-	w.event(OpKilled)
+	if err == nil && p.c.Err() == nil {
+		w.event(OpClosed)
+	} else {
+		w.event(OpKilled)
+	}
 	w.know.crashed(false)
 	w.hangUp(p)
 	w.inspect(after)

@@ -19,6 +19,9 @@ type Result struct {
 	Hash    uint64
 	Counts  Counts
 	History []Op
+	// What the history depends on; see [dtc.Config].
+	OutcomeLimit     int
+	OutcomeRetention time.Duration
 }
 
 // Counts is what happened in a run.
@@ -46,9 +49,12 @@ type Op struct {
 	// ReadOnly: every branch of the request only reads, so nothing is forced for it,
 	// and that it committed need not be remembered through a crash.
 	ReadOnly bool
-	Call     time.Duration
-	Return   time.Duration // negative: nothing was heard
-	Answer   Answer
+	// Steps: the client began the transaction and added to it in calls of their own. Of
+	// the answers only those tell something about the id that tell an outcome.
+	Steps  bool
+	Call   time.Duration
+	Return time.Duration // negative: nothing was heard
+	Answer Answer
 }
 
 // OpKind is what a client did, or what happened.
@@ -60,6 +66,7 @@ const (
 	OpOutcome                 // ask how it ended
 	OpPowerLost               // Call is when: what nothing forced may be forgotten. ID is empty
 	OpKilled                  // the process died and what was written stayed
+	OpClosed                  // the process ended in order, and lost nothing
 	OpReopened                // recovery is ready
 )
 

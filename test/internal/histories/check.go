@@ -101,6 +101,8 @@ func (c *call) String() string {
 		return when + ": power lost"
 	case sim.OpKilled:
 		return when + ": killed"
+	case sim.OpClosed:
+		return when + ": closed in order"
 	case sim.OpReopened:
 		return when + ": reopened"
 	case sim.OpExecute, sim.OpOutcome:

@@ -46,7 +46,7 @@ func partitions(ops []sim.Op, p Params) []partition {
 	var crashes []call
 	byID := map[string]*partition{}
 	for _, op := range ops {
-		if c := place(op, p); op.Kind == sim.OpPowerLost || op.Kind == sim.OpKilled {
+		if c := place(op, p); op.Kind == sim.OpPowerLost || op.Kind == sim.OpKilled || op.Kind == sim.OpClosed {
 			crashes = append(crashes, c)
 		}
 	}
@@ -63,7 +63,7 @@ func partitions(ops []sim.Op, p Params) []partition {
 		c := place(op, p)
 		if op.Kind == sim.OpExecute {
 			c.ends = until(c, crashes, p)
-			if op.Answer != sim.Conflict || p.Networked {
+			if op.Answer != sim.Conflict || op.Steps || p.Networked {
 				q.runs = append(q.runs, c)
 			}
 		}
@@ -81,7 +81,21 @@ func partitions(ops []sim.Op, p Params) []partition {
 }
 
 // says reports whether an answer tells anything about the id.
-func says(op sim.Op) bool { return op.Answer != sim.NoAnswer && op.Answer != sim.Refused }
+func says(op sim.Op) bool {
+	switch op.Answer {
+	case sim.NoAnswer, sim.Refused:
+		return false
+	case sim.Conflict, sim.NotKnown, sim.Unfinished:
+		return !op.Steps
+	case sim.Committed, sim.RolledBack, sim.Heuristic:
+	}
+	return true
+}
+
+// turnedAway reports whether an execute's answer says that it began nothing.
+func turnedAway(op sim.Op) bool {
+	return !op.Steps && (op.Answer == sim.Conflict || op.Answer == sim.Refused)
+}
 
 // place turns times into places. What a process answered in the moment in which it
 // died came before that; everything else of one moment is concurrent.
@@ -105,11 +119,11 @@ func until(c call, crashes []call, p Params) int64 {
 	switch {
 	case p.Networked:
 		return never
-	case says(c.Op) || c.Answer == sim.Refused:
+	case says(c.Op) || turnedAway(c.Op):
 		return c.to
 	}
 	for _, crash := range crashes {
-		if crash.Call > c.Call {
+		if crash.Call >= c.Call { // the next process takes a moment to start
 			return crash.to
 		}
 	}
@@ -154,7 +168,7 @@ func (q *partition) steps(p Params, begun []time.Duration) []*step {
 			if r.ReadOnly {
 				s.readOnly |= bit
 			}
-			if r.Answer == sim.Refused && !p.Networked {
+			if turnedAway(r.Op) && !p.Networked {
 				s.refused |= bit
 				if r.ends < c.from {
 					s.over |= bit
@@ -185,7 +199,7 @@ func (q *partition) slots() []int {
 	}
 	kinds := map[kind]int{}
 	for i, r := range q.runs {
-		k := kind{r.Request, r.Answer == sim.Refused, r.ReadOnly}
+		k := kind{r.Request, turnedAway(r.Op), r.ReadOnly}
 		n, ok := kinds[k]
 		if !ok {
 			n = len(kinds) % 64
@@ -210,7 +224,7 @@ func (p Params) forgets(r, c *call, begun []time.Duration) bool {
 func begun(ops []sim.Op) []time.Duration {
 	var at []time.Duration
 	for _, op := range ops {
-		if op.Kind == sim.OpExecute && op.Answer != sim.Conflict && op.Answer != sim.Refused {
+		if op.Kind == sim.OpExecute && !turnedAway(op) {
 			at = append(at, op.Call)
 		}
 	}

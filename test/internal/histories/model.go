@@ -69,6 +69,8 @@ func (s state) after(x *step) state {
 	switch x.Kind {
 	case sim.OpPowerLost, sim.OpKilled:
 		return s.crash(x)
+	case sim.OpClosed:
+		return s.closed(x)
 	case sim.OpExecute:
 		return s.executed(x)
 	case sim.OpOutcome:
@@ -130,6 +132,16 @@ func (s state) crash(x *step) state {
 		rolledBack:      s.rolledBack | s.hazardRolledBack,
 		hazardCommitted: s.hazardCommitted, hazardRolledBack: s.hazardRolledBack,
 	}
+}
+
+// closed: nothing is lost. What waits for an operator is found undecided again.
+func (s state) closed(x *step) state {
+	s.unknown = s.unknown || s.live&x.refused != 0
+	s.found |= s.live &^ x.refused
+	s.live = 0
+	s.committed |= s.hazardCommitted
+	s.rolledBack |= s.hazardRolledBack
+	return s
 }
 
 // model is what Porcupine searches with: the input of an operation is a *step.

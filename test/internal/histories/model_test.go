@@ -21,6 +21,8 @@ func run(request, from, to int, a sim.Answer) sim.Op {
 
 func reads(op sim.Op) sim.Op { op.ReadOnly = true; return op }
 
+func steps(op sim.Op) sim.Op { op.Steps = true; return op }
+
 func of(id string, op sim.Op) sim.Op { op.ID = id; return op }
 
 func lost(request, from int) sim.Op {
@@ -35,6 +37,7 @@ func event(k sim.OpKind, n int) sim.Op { return sim.Op{Kind: k, Call: at(n)} }
 
 func power(n int) sim.Op  { return event(sim.OpPowerLost, n) }
 func killed(n int) sim.Op { return event(sim.OpKilled, n) }
+func closed(n int) sim.Op { return event(sim.OpClosed, n) }
 func opened(n int) sim.Op { return event(sim.OpReopened, n) }
 
 // Each rule has histories that keep it and histories that break it.
@@ -118,7 +121,9 @@ var rules = []struct {
 			{run(0, 0, 1, sim.RolledBack), power(2), ask(3, 4, sim.Committed)}, // nobody ran it again
 			{run(0, 0, 1, sim.RolledBack), power(2), ask(3, 4, sim.RolledBack), run(0, 5, 6, sim.Committed)},
 			{run(0, 0, 1, sim.RolledBack), power(2), run(0, 3, 4, sim.Committed), ask(5, 6, sim.RolledBack)},
-			{run(0, 0, 1, sim.RolledBack), opened(2), run(0, 3, 4, sim.Committed)}, // it was closed in good order
+			{run(0, 0, 1, sim.RolledBack), opened(2), run(0, 3, 4, sim.Committed)},
+			{run(0, 0, 1, sim.RolledBack), closed(2), opened(3), run(0, 4, 5, sim.Committed)},
+			{run(0, 0, 1, sim.RolledBack), closed(2), ask(4, 5, sim.NotKnown)},
 		},
 	},
 	{
@@ -131,6 +136,21 @@ var rules = []struct {
 		bad: [][]sim.Op{
 			{lost(0, 0), power(1), ask(2, 3, sim.Unfinished), ask(4, 5, sim.Committed)},
 			{lost(0, 0), power(1), ask(2, 3, sim.Unfinished), run(0, 4, 5, sim.Committed)},
+		},
+	},
+	{
+		rule: "of steps only an outcome tells something",
+		good: [][]sim.Op{
+			{steps(run(2, 0, 1, sim.Conflict)), ask(2, 3, sim.Committed)},
+			{steps(run(2, 0, 1, sim.NotKnown)), ask(2, 3, sim.Unfinished), power(4), ask(5, 6, sim.NotKnown)},
+			{steps(run(2, 0, 1, sim.Refused)), ask(2, 3, sim.Unfinished)}, // it lives until its lifetime is over
+			{steps(run(2, 0, 1, sim.Committed)), run(0, 2, 3, sim.Conflict)},
+		},
+		bad: [][]sim.Op{
+			{steps(run(2, 0, 1, sim.Committed)), ask(2, 3, sim.RolledBack)},
+			{steps(run(2, 0, 1, sim.RolledBack)), steps(run(2, 2, 3, sim.Committed))},
+			{steps(run(2, 0, 1, sim.Committed)), power(2), ask(3, 4, sim.NotKnown)},
+			{steps(run(2, 0, 1, sim.Conflict)), ask(2, 3, sim.Committed), run(0, 4, 5, sim.Committed)},
 		},
 	},
 	{
