@@ -125,7 +125,7 @@ func (c *client) work() {
 	for _, j := range c.jobs {
 		wait := thinkTime
 		for range j.tries {
-			if a := c.try(j, wait); a != NoAnswer && a != Refused {
+			if a := c.try(j, wait); a != NoAnswer && a != Refused && a != LogFailed {
 				break
 			}
 			wait = span{10 * time.Millisecond, 3 * time.Second}
@@ -184,6 +184,7 @@ func (c *client) try(j *job, wait span) Answer {
 var answerNames = [...]string{
 	NoAnswer: "nothing", Committed: "committed", RolledBack: "rolled back", Conflict: "conflict",
 	Refused: "refused", NotKnown: "not known", Unfinished: "unfinished", Heuristic: "heuristic",
+	LogFailed: "log failed",
 }
 
 // run runs the transaction in its style.
@@ -281,7 +282,9 @@ func (w *world) answer(p *process, o dtc.Outcome, err error) Answer {
 		return Conflict
 	case errors.Is(err, dtc.ErrUnknownTx):
 		return NotKnown
-	case errors.Is(err, dtc.ErrFull), errors.Is(err, dtc.ErrClosed), errors.Is(err, dtc.ErrLogFailed),
+	case errors.Is(err, dtc.ErrLogFailed):
+		return LogFailed
+	case errors.Is(err, dtc.ErrFull), errors.Is(err, dtc.ErrClosed),
 		errors.Is(err, dtc.ErrBadRequest), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return Refused
 	}

@@ -19,7 +19,7 @@ func (j *job) op(client int, began time.Duration) Op {
 	if j.style != executing {
 		// Who joins one that is grown by steps may commit it before the other has
 		// added its branches.
-		op.Request, op.ReadOnly, op.Steps = grownRequest, j.reads, j.style == stepping
+		op.Request, op.ReadOnly, op.Grown, op.Steps = grownRequest, j.reads, true, j.style == stepping
 	}
 	return op
 }

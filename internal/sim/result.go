@@ -49,6 +49,9 @@ type Op struct {
 	// ReadOnly: every branch of the request only reads, so nothing is forced for it,
 	// and that it committed need not be remembered through a crash.
 	ReadOnly bool
+	// Grown: the transaction is grown by code, and nothing of it is in the log before
+	// it is committed: that it was rolled back before need not outlive the process.
+	Grown bool
 	// Steps: the client began the transaction and added to it in calls of their own. Of
 	// the answers only those tell something about the id that tell an outcome.
 	Steps  bool
@@ -83,6 +86,7 @@ const (
 	NotKnown                 // OpOutcome: the id is unknown, or forgotten
 	Unfinished               // OpOutcome: it runs
 	Heuristic                // somebody finished against the decision
+	LogFailed                // nothing was done, and the next process may know it as rolled back
 )
 
 func (c *Counts) add(o *Counts) {

@@ -34,7 +34,7 @@ func (k *knowledge) tells(p *process, j *job, a Answer, x dtc.XID) {
 		k.decided(p, t, dtc.Committed)
 	case RolledBack:
 		k.decided(p, t, dtc.RolledBack)
-	case NoAnswer, Conflict, Refused, NotKnown, Unfinished, Heuristic:
+	case NoAnswer, Conflict, Refused, LogFailed, NotKnown, Unfinished, Heuristic:
 	}
 }
 
@@ -76,7 +76,7 @@ func (k *knowledge) hears(j *job, a Answer) {
 		}
 	case Heuristic:
 		w.violation("I17", "%s is heuristic, and nobody broke a promise", i.id)
-	case NoAnswer, Conflict, Refused:
+	case NoAnswer, Conflict, Refused, LogFailed:
 	}
 }
 

@@ -123,4 +123,5 @@ func (c *call) String() string {
 var answers = [...]string{
 	sim.NoAnswer: "nobody can know", sim.Committed: "committed", sim.RolledBack: "rolled back", sim.Conflict: "conflict",
 	sim.Refused: "refused", sim.NotKnown: "not known", sim.Unfinished: "unfinished", sim.Heuristic: "heuristic",
+	sim.LogFailed: "the log has failed",
 }

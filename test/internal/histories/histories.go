@@ -32,6 +32,7 @@ type call struct {
 	sim.Op
 	from, to int64 // closed: what touches is concurrent
 	ends     int64 // executes: until when it may begin to run
+	dies     int64 // and when the process dies that it was called in
 }
 
 // partition is all that happened to one id.
@@ -62,7 +63,7 @@ func partitions(ops []sim.Op, p Params) []partition {
 		}
 		c := place(op, p)
 		if op.Kind == sim.OpExecute {
-			c.ends = until(c, crashes, p)
+			c.lasts(crashes, p)
 			if op.Answer != sim.Conflict || op.Steps || p.Networked {
 				q.runs = append(q.runs, c)
 			}
@@ -83,7 +84,7 @@ func partitions(ops []sim.Op, p Params) []partition {
 // says reports whether an answer tells anything about the id.
 func says(op sim.Op) bool {
 	switch op.Answer {
-	case sim.NoAnswer, sim.Refused:
+	case sim.NoAnswer, sim.Refused, sim.LogFailed:
 		return false
 	case sim.Conflict, sim.NotKnown, sim.Unfinished:
 		return !op.Steps
@@ -94,7 +95,7 @@ func says(op sim.Op) bool {
 
 // turnedAway reports whether an execute's answer says that it began nothing.
 func turnedAway(op sim.Op) bool {
-	return !op.Steps && (op.Answer == sim.Conflict || op.Answer == sim.Refused)
+	return !op.Steps && (op.Answer == sim.Conflict || op.Answer == sim.Refused || op.Answer == sim.LogFailed)
 }
 
 // place turns times into places. What a process answered in the moment in which it
@@ -113,21 +114,24 @@ func place(op sim.Op, p Params) call {
 	return c
 }
 
-// until returns until when an execute may begin to run: its process's end if nobody
-// heard how it ended.
-func until(c call, crashes []call, p Params) int64 {
-	switch {
-	case p.Networked:
-		return never
-	case says(c.Op) || turnedAway(c.Op):
-		return c.to
+// lasts notes until when an execute may begin to run: its process's end if nobody heard
+// how it ended.
+func (c *call) lasts(crashes []call, p Params) {
+	c.dies = never
+	if p.Networked {
+		c.ends = never
+		return
 	}
 	for _, crash := range crashes {
 		if crash.Call >= c.Call { // the next process takes a moment to start
-			return crash.to
+			c.dies = crash.to
+			break
 		}
 	}
-	return never
+	c.ends = c.dies
+	if says(c.Op) || turnedAway(c.Op) {
+		c.ends = c.to
+	}
 }
 
 // crashes adds those that can make a difference: after a run may have begun, and before
@@ -168,8 +172,14 @@ func (q *partition) steps(p Params, begun []time.Duration) []*step {
 			if r.ReadOnly {
 				s.readOnly |= bit
 			}
+			if r.Grown {
+				s.grown |= bit
+			}
 			if turnedAway(r.Op) && !p.Networked {
 				s.refused |= bit
+				if r.Answer == sim.LogFailed && r.from <= c.from && c.to <= r.dies {
+					s.written |= bit
+				}
 				if r.ends < c.from {
 					s.over |= bit
 				}
@@ -194,12 +204,12 @@ func (q *partition) slots() []int {
 		return slots
 	}
 	type kind struct {
-		request           int
-		refused, readOnly bool
+		request                           int
+		refused, written, readOnly, grown bool
 	}
 	kinds := map[kind]int{}
 	for i, r := range q.runs {
-		k := kind{r.Request, turnedAway(r.Op), r.ReadOnly}
+		k := kind{r.Request, turnedAway(r.Op), r.Answer == sim.LogFailed, r.ReadOnly, r.Grown}
 		n, ok := kinds[k]
 		if !ok {
 			n = len(kinds) % 64

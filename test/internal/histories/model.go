@@ -33,7 +33,9 @@ type step struct {
 	same      uint64 // runs of the same request
 	refused   uint64 // runs of which their caller heard that nothing was begun
 	over      uint64 // of those: the ones whose caller has heard it before
+	written   uint64 // and those that are on the disk perhaps when the process dies: its log failed
 	readOnly  uint64 // runs for which nothing is forced, also if they commit
+	grown     uint64 // runs of which nothing is in the log before they are committed
 	forgotten uint64 // runs so old that their outcome may be forgotten
 }
 
@@ -96,7 +98,7 @@ func (s state) executed(x *step) state {
 			committed: s.committed &^ x.same, rolledBack: s.rolledBack &^ x.same,
 			hazardCommitted: s.hazardCommitted &^ x.same, hazardRolledBack: s.hazardRolledBack &^ x.same,
 		}
-	case sim.NoAnswer, sim.Refused, sim.NotKnown, sim.Unfinished:
+	case sim.NoAnswer, sim.Refused, sim.LogFailed, sim.NotKnown, sim.Unfinished:
 	}
 	return state{} // no execute answers that
 }
@@ -114,7 +116,7 @@ func (s state) asked(x *step) state {
 		return state{unknown: s.unknown}
 	case sim.Unfinished:
 		return state{live: s.live, found: s.found}
-	case sim.NoAnswer, sim.Refused, sim.Conflict:
+	case sim.NoAnswer, sim.Refused, sim.LogFailed, sim.Conflict:
 	}
 	return state{}
 }
@@ -124,6 +126,9 @@ func (s state) asked(x *step) state {
 // neither left anything anywhere.
 func (s state) crash(x *step) state {
 	s.live &^= x.refused
+	if s.unknown {
+		s.found |= x.written
+	}
 	unforced := s.rolledBack | s.hazardRolledBack | (s.committed|s.hazardCommitted)&x.readOnly
 	return state{
 		unknown:         s.unknown || s.live|unforced != 0,
@@ -134,9 +139,10 @@ func (s state) crash(x *step) state {
 	}
 }
 
-// closed: nothing is lost. What waits for an operator is found undecided again.
+// closed: nothing is lost that the log was ever given. What waits for an operator is
+// found undecided again.
 func (s state) closed(x *step) state {
-	s.unknown = s.unknown || s.live&x.refused != 0
+	s.unknown = s.unknown || (s.rolledBack|s.hazardRolledBack)&x.grown != 0 || s.live&x.refused != 0
 	s.found |= s.live &^ x.refused
 	s.live = 0
 	s.committed |= s.hazardCommitted

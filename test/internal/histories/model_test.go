@@ -21,7 +21,9 @@ func run(request, from, to int, a sim.Answer) sim.Op {
 
 func reads(op sim.Op) sim.Op { op.ReadOnly = true; return op }
 
-func steps(op sim.Op) sim.Op { op.Steps = true; return op }
+func steps(op sim.Op) sim.Op { op.Grown, op.Steps = true, true; return op }
+
+func grown(op sim.Op) sim.Op { op.Grown = true; return op }
 
 func of(id string, op sim.Op) sim.Op { op.ID = id; return op }
 
@@ -114,6 +116,7 @@ var rules = []struct {
 			{run(0, 0, 1, sim.RolledBack), power(2), ask(3, 4, sim.RolledBack)},
 			{run(0, 0, 1, sim.RolledBack), power(2), ask(3, 4, sim.Unfinished), ask(5, 6, sim.RolledBack)},
 			{run(0, 0, 1, sim.RolledBack), power(2), run(1, 3, 4, sim.Conflict)},
+			{grown(run(2, 0, 1, sim.RolledBack)), closed(2), ask(4, 5, sim.NotKnown)}, // the log never heard of it
 		},
 		bad: [][]sim.Op{
 			{run(0, 0, 1, sim.RolledBack), ask(2, 3, sim.NotKnown)},
@@ -124,6 +127,8 @@ var rules = []struct {
 			{run(0, 0, 1, sim.RolledBack), opened(2), run(0, 3, 4, sim.Committed)},
 			{run(0, 0, 1, sim.RolledBack), closed(2), opened(3), run(0, 4, 5, sim.Committed)},
 			{run(0, 0, 1, sim.RolledBack), closed(2), ask(4, 5, sim.NotKnown)},
+			{grown(run(2, 0, 1, sim.RolledBack)), ask(4, 5, sim.NotKnown)},
+			{grown(run(2, 0, 1, sim.Committed)), closed(2), ask(4, 5, sim.NotKnown)},
 		},
 	},
 	{
@@ -136,6 +141,22 @@ var rules = []struct {
 		bad: [][]sim.Op{
 			{lost(0, 0), power(1), ask(2, 3, sim.Unfinished), ask(4, 5, sim.Committed)},
 			{lost(0, 0), power(1), ask(2, 3, sim.Unfinished), run(0, 4, 5, sim.Committed)},
+		},
+	},
+	{
+		rule: "what could not be logged did nothing, and may be found after a crash, to be rolled back",
+		good: [][]sim.Op{
+			{run(0, 0, 1, sim.LogFailed), ask(2, 3, sim.NotKnown), killed(4), ask(5, 6, sim.Unfinished), ask(7, 8, sim.RolledBack)},
+			{run(0, 0, 1, sim.LogFailed), killed(4), run(1, 5, 6, sim.Conflict)},
+			{run(0, 0, 1, sim.LogFailed), killed(4), run(1, 5, 6, sim.Committed)},
+			{run(0, 0, 1, sim.LogFailed), killed(4), killed(5), run(0, 6, 7, sim.RolledBack)},
+		},
+		bad: [][]sim.Op{
+			{run(0, 0, 1, sim.LogFailed), ask(2, 3, sim.RolledBack)},
+			{run(0, 0, 1, sim.LogFailed), killed(4), ask(5, 6, sim.Committed)},
+			{run(0, 0, 1, sim.LogFailed), killed(4), ask(5, 6, sim.NotKnown), killed(7), ask(8, 9, sim.RolledBack)},
+			{run(0, 0, 1, sim.Refused), killed(4), ask(5, 6, sim.RolledBack)},
+			{run(0, 0, 1, sim.LogFailed), closed(4), ask(5, 6, sim.RolledBack)},
 		},
 	},
 	{
