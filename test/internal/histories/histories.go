@@ -184,8 +184,11 @@ func (q *partition) steps(p Params, begun []time.Duration) []*step {
 					s.over |= bit
 				}
 			}
-			if p.forgets(r, &c, begun) {
+			switch old, crowded := p.forgets(r, &c, begun); {
+			case old:
 				s.forgotten |= bit
+			case crowded:
+				s.forgotten, s.crowded = s.forgotten|bit, s.crowded|bit
 			}
 		}
 		steps = append(steps, s)
@@ -221,13 +224,11 @@ func (q *partition) slots() []int {
 }
 
 // forgets reports whether the outcome of a run may have been forgotten when a call was
-// answered. When the run ended is not known, only that it began after it was called for.
-func (p Params) forgets(r, c *call, begun []time.Duration) bool {
-	if p.Retention > 0 && c.Return-r.Call > p.Retention {
-		return true
-	}
+// answered: because it is old, or because many have ended since. When the run ended is
+// not known, only that it began after it was called for.
+func (p Params) forgets(r, c *call, begun []time.Duration) (old, crowded bool) {
 	n, _ := slices.BinarySearch(begun, c.Return+1) // up to then
-	return p.Limit > 0 && n > p.Limit
+	return p.Retention > 0 && c.Return-r.Call > p.Retention, p.Limit > 0 && n > p.Limit
 }
 
 // begun returns when there were calls that may have begun a transaction, in order.

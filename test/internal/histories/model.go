@@ -23,7 +23,13 @@ type state struct {
 	committed, rolledBack uint64
 	// The same, and a branch is known to be finished against it.
 	hazardCommitted, hazardRolledBack uint64
+	// What may stand in the log though the process has forgotten it, because so many
+	// ended since. Not all of these are in the log, so the next process may remember more.
+	loggedCommitted, loggedRolledBack uint64
 }
+
+// possible reports whether anything may be the truth.
+func (s state) possible() bool { return s.unknown || s.live|s.found|s.ended() != 0 }
 
 // step is an answer that a client got, or a crash, with what may have happened unseen
 // before it.
@@ -36,17 +42,21 @@ type step struct {
 	written   uint64 // and those that are on the disk perhaps when the process dies: its log failed
 	readOnly  uint64 // runs for which nothing is forced, also if they commit
 	grown     uint64 // runs of which nothing is in the log before they are committed
-	forgotten uint64 // runs so old that their outcome may be forgotten
+	forgotten uint64 // runs whose outcome may be forgotten
+	crowded   uint64 // of those: the ones that are not too old
 }
 
 // unseen adds to what may be the truth all that may have come of it before a step.
 func (s state) unseen(x *step) state {
+	s.unknown = s.unknown || s.live&x.over != 0
 	s.live &^= x.over
 	for {
 		before := s
 		if s.ended()&x.forgotten != 0 || s.live&x.refused != 0 {
 			s.unknown = true
 		}
+		s.loggedCommitted |= (s.committed | s.hazardCommitted) & x.crowded
+		s.loggedRolledBack |= (s.rolledBack | s.hazardRolledBack) & x.crowded
 		if s.unknown {
 			s.live |= x.starts
 		}
@@ -70,14 +80,34 @@ func (s state) after(x *step) state {
 	s = s.unseen(x)
 	switch x.Kind {
 	case sim.OpPowerLost, sim.OpKilled:
-		return s.crash(x)
+		return s.crash(x).replayed(s)
 	case sim.OpClosed:
-		return s.closed(x)
+		return s.closed(x).replayed(s)
 	case sim.OpExecute:
-		return s.executed(x)
+		return s.executed(x).logged(s, x)
 	case sim.OpOutcome:
-		return s.asked(x)
+		return s.asked(x).logged(s, x)
 	case sim.OpReopened:
+	}
+	return s
+}
+
+// logged keeps what may stand in the log, unless what was heard is forced and stands
+// after it.
+func (s state) logged(before state, x *step) state {
+	if x.Answer != sim.Committed || s.committed&x.readOnly != 0 {
+		s.loggedCommitted, s.loggedRolledBack = before.loggedCommitted, before.loggedRolledBack
+	}
+	return s
+}
+
+// replayed lets the next process remember what stands in the log, if nothing that came
+// later does.
+func (s state) replayed(before state) state {
+	s.loggedCommitted, s.loggedRolledBack = before.loggedCommitted, before.loggedRolledBack
+	if s.unknown {
+		s.committed |= s.loggedCommitted
+		s.rolledBack |= s.loggedRolledBack
 	}
 	return s
 }
@@ -155,7 +185,7 @@ var model = porcupine.Model{
 	Init: func() any { return state{unknown: true} },
 	Step: func(s, in, _ any) (bool, any) {
 		next := s.(state).after(in.(*step))
-		return next != state{}, next
+		return next.possible(), next
 	},
 	DescribeOperation: func(in, _ any) string { return in.(*step).String() },
 	DescribeState:     func(s any) string { return s.(state).String() },
@@ -176,6 +206,8 @@ func (s state) String() string {
 		{"rolled back", s.rolledBack},
 		{"committed with a hazard", s.hazardCommitted},
 		{"rolled back with a hazard", s.hazardRolledBack},
+		{"forgotten, and logged as committed", s.loggedCommitted},
+		{"forgotten, and logged as rolled back", s.loggedRolledBack},
 	} {
 		if part.runs != 0 {
 			may = append(may, fmt.Sprintf("%s (runs %b)", part.name, part.runs))

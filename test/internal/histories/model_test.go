@@ -148,6 +148,7 @@ var rules = []struct {
 		good: [][]sim.Op{
 			{run(0, 0, 1, sim.LogFailed), ask(2, 3, sim.NotKnown), killed(4), ask(5, 6, sim.Unfinished), ask(7, 8, sim.RolledBack)},
 			{run(0, 0, 1, sim.LogFailed), killed(4), run(1, 5, 6, sim.Conflict)},
+			{run(0, 0, 3, sim.LogFailed), ask(1, 2, sim.Unfinished), killed(4), ask(5, 6, sim.RolledBack)},
 			{run(0, 0, 1, sim.LogFailed), killed(4), run(1, 5, 6, sim.Committed)},
 			{run(0, 0, 1, sim.LogFailed), killed(4), killed(5), run(0, 6, 7, sim.RolledBack)},
 		},
@@ -197,6 +198,7 @@ var rules = []struct {
 			{ask(0, 1, sim.NotKnown), run(0, 2, 3, sim.Committed), ask(4, 5, sim.Committed)},
 			{run(0, 0, 5, sim.RolledBack), ask(1, 2, sim.NotKnown), ask(2, 3, sim.Unfinished), ask(4, 5, sim.RolledBack)},
 			{run(0, 0, 5, sim.Refused), ask(1, 2, sim.Unfinished), ask(3, 4, sim.NotKnown)},
+			{run(0, 0, 5, sim.Refused), ask(1, 2, sim.Unfinished), ask(6, 7, sim.NotKnown)},
 			{run(0, 0, 1, sim.Refused), ask(1, 2, sim.Refused), ask(2, 3, sim.NotKnown)},
 		},
 		bad: [][]sim.Op{
@@ -235,11 +237,17 @@ var rules = []struct {
 		params: Params{Limit: 2},
 		good: [][]sim.Op{
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", lost(0, 4)), ask(5, 6, sim.NotKnown)},
+			// The next process may remember it again, because what else ended is not in the log.
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.RolledBack)), of("c", run(0, 2, 3, sim.RolledBack)), ask(5, 6, sim.NotKnown), closed(7), ask(8, 9, sim.Committed)},
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.RolledBack)), run(1, 5, 6, sim.RolledBack), power(7), run(1, 8, 9, sim.Conflict)},
 		},
 		bad: [][]sim.Op{
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), ask(5, 6, sim.NotKnown)},
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), ask(5, 6, sim.NotKnown), of("c", run(0, 7, 8, sim.Committed))},
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", run(0, 2, 3, sim.Refused)), ask(5, 6, sim.NotKnown)},
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", run(0, 2, 3, sim.Committed)), ask(5, 6, sim.NotKnown), closed(7), ask(8, 9, sim.RolledBack)},
+			{run(0, 0, 1, sim.RolledBack), of("b", run(0, 2, 3, sim.Committed)), run(1, 5, 6, sim.Committed), power(7), ask(8, 9, sim.RolledBack)},
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", run(0, 2, 3, sim.Committed)), ask(5, 6, sim.NotKnown), ask(8, 9, sim.Committed)},
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("b", run(1, 3, 4, sim.Conflict)), ask(5, 6, sim.NotKnown)},
 		},
 	},
