@@ -70,8 +70,11 @@ func (f *Failure) Replay() string {
 
 // String tells all that there is to tell.
 func (f *Failure) String() string {
-	return fmt.Sprintf("seed %d: %s: %s\nreplay: %s\nneeded of [%s]: [%s]\n%s",
-		f.Seed, f.Violated, f.Why, f.Replay(), f.Faults, f.Needed, strings.Join(f.Trace, "\n"))
+	s := fmt.Sprintf("seed %d: %s: %s\nreplay: %s", f.Seed, f.Violated, f.Why, f.Replay())
+	if f.Trace == nil {
+		return s
+	}
+	return fmt.Sprintf("%s\nneeded of [%s]: [%s]\n%s", s, f.Faults, f.Needed, strings.Join(f.Trace, "\n"))
 }
 
 func list(f Faults) string { return strings.Join(f.Names(), ",") }
