@@ -57,6 +57,13 @@ func (t *Tx) Decision() Outcome { return t.outcome }
 // Why returns the reason of a rollback, and the branch that caused it or -1.
 func (t *Tx) Why() (Code, int) { return t.why, t.whose }
 
+// Logged reports whether the transaction stands in the log.
+func (t *Tx) Logged() bool { return t.logged }
+
+// Log notes that a transaction which was rolled back before anything of it had to be
+// logged stands in the log after all, with its decision: now its end must follow.
+func (t *Tx) Log() { t.logged = true }
+
 // Len returns the number of branches.
 func (t *Tx) Len() int { return len(t.branches) }
 

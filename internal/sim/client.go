@@ -123,7 +123,7 @@ func (w *world) order(r *rand.Rand, q int) (list []dtc.Branch) {
 // work does the client's jobs.
 func (c *client) work() {
 	for _, j := range c.jobs {
-		wait := thinkTime
+		wait := span{0, c.w.plan.think}
 		for range j.tries {
 			if a := c.try(j, wait); a != NoAnswer && a != Refused && a != LogFailed {
 				break
@@ -141,20 +141,22 @@ func (c *client) try(j *job, wait span) Answer {
 	var began time.Duration
 	var ctx context.Context
 	what := c.name + " " + [...]string{"runs ", "asks for "}[j.kind] + string(j.id) + "/" + strconv.Itoa(j.request)
-	w.gate(nil, what, wait, func() {
-		if w.proc.c == nil || w.proc.dead.Load() {
-			w.trace("  nobody is there")
-			return
+	for p == nil {
+		if w.over.Load() {
+			return NoAnswer
 		}
-		p, began = w.proc, w.now()
-		ctx, c.cancel = context.WithCancel(context.Background())
-		if j.limit > 0 {
-			ctx, c.cancel = context.WithTimeout(context.Background(), j.limit)
-		}
-		c.on = p
-	})
-	if p == nil {
-		return NoAnswer
+		w.gate(nil, what, wait, func() {
+			if w.proc.c == nil || w.proc.dead.Load() {
+				return // nobody is there
+			}
+			p, began = w.proc, w.now()
+			ctx, c.cancel = context.WithCancel(context.Background())
+			if j.limit > 0 {
+				ctx, c.cancel = context.WithTimeout(context.Background(), j.limit)
+			}
+			c.on = p
+		})
+		wait = span{50 * time.Millisecond, 2 * time.Second}
 	}
 	defer c.cancel()
 	var a Answer

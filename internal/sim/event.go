@@ -30,6 +30,14 @@ type event struct {
 	gate  chan struct{} // closed then; nil if nobody waits
 	at    time.Duration
 	n     uint64 // among those of one moment
+	left  bool   // nobody waits any more; guarded by world.mu
+}
+
+// leave says that whoever waited for the event does so no more.
+func (w *world) leave(e *event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e.left = true
 }
 
 // events is a heap, the next one first.
@@ -142,6 +150,12 @@ func (w *world) step(limit time.Duration) bool {
 	if l := e.whose; l != nil && !l.dead.Load() && l.until > now {
 		e.at = l.until + time.Duration(w.rng.Int64N(int64(time.Millisecond)))
 		heap.Push(&w.waiting, e)
+		return true
+	}
+	w.mu.Lock()
+	left := e.left
+	w.mu.Unlock()
+	if left {
 		return true
 	}
 	gone := e.whose != nil && e.whose.dead.Load()

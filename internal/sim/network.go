@@ -200,7 +200,7 @@ func (w *world) deliver(c *call, i int) {
 	}
 	server := p.life
 	w.goes(func() {
-		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), serverKey{}, server))
+		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), serverKey{}, &serving{server, c.name + nth(i), c.branch}))
 		defer cancel()
 		rep := p.serve(ctx, c)
 		if server.dead.Load() {

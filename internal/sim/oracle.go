@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -41,6 +42,7 @@ type tx struct {
 	branches  []*branch
 	committed bool // told, or a commit left
 	rolled    bool // told
+	presumed  bool // somebody who asked was told that it is rolled back
 	resolved  bool // an operator has stated something about it
 }
 
@@ -102,10 +104,16 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 			}
 			k.made[t.XID] = true
 			k.tx(t.XID, t.TxID)
+			k.crowded(p)
 			w.result.Counts.Transactions++
 			w.note(p.name + " begins " + short(t.XID) + " for " + string(t.TxID))
 		},
-		Appended: func(t dtc.TraceTx, record string) { w.note(p.name + " appends " + record + " of " + short(t.XID)) },
+		Appended: func(t dtc.TraceTx, record string) {
+			if p.dead.Load() {
+				return
+			}
+			w.note(p.name + " appends " + record + " of " + short(t.XID))
+		},
 		Forced: func(t dtc.TraceTx, record string, _ time.Duration, err error) {
 			if err == nil && !p.dead.Load() {
 				w.note(p.name + " has forced " + record + " of " + short(t.XID))
@@ -131,8 +139,14 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 
 // decided checks a decision that may be told. The caller holds k.mu.
 func (k *knowledge) decided(p *process, t *tx, o dtc.Outcome) {
+	if t.resolved {
+		return
+	}
 	switch o {
 	case dtc.Committed:
+		if t.presumed && t.writes() {
+			k.w.violation("I5", "%s was presumed rolled back, and now commits", short(t.xid))
+		}
 		if t.rolled && t.writes() {
 			k.w.violation("I4", "%s was rolled back, and now commits", short(t.xid))
 		}
@@ -163,14 +177,14 @@ func (k *knowledge) mustBeDurable(p *process, t *tx) {
 		return
 	}
 	p.durable[t.xid] = true
-	if !decides(p.disk, t.xid) {
-		k.w.violation("I3", "%s is told committed, and its decision is not durable", short(t.xid))
+	if err := decides(p.disk, t.xid); err != nil {
+		k.w.violation("I3", "%s is told committed, and its decision is not durable: %v", short(t.xid), err)
 	}
 }
 
-// decides reports whether the log on the disk says commit, if the power goes now
-// and nothing unsynced is kept.
-func decides(disk *vfs.Mem, x dtc.XID) bool {
+// decides returns nil if the log on the disk says commit, should the power go now
+// and nothing unsynced be kept.
+func decides(disk *vfs.Mem, x dtc.XID) error {
 	image := disk.CrashWith(func(int, int) int { return 0 })
 	found := false
 	_, err := logcheck.Check(logDir, logcheck.Over[vfs.File](image), func(e logcheck.Entry) error {
@@ -180,7 +194,10 @@ func decides(disk *vfs.Mem, x dtc.XID) bool {
 		}
 		return nil
 	})
-	return err == nil && found
+	if err == nil && !found {
+		err = errors.New("the log does not have it")
+	}
+	return err
 }
 
 // leaves checks a message that leaves the process.
@@ -192,16 +209,19 @@ func (w *world) leaves(c *call) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := k.tx(c.branch.XID, c.branch.TxID)
-	b := t.branch(c.to)
+	t.branch(c.to)
+	if t.resolved {
+		return
+	}
 	switch c.verb {
 	case "commit":
-		if t.rolled {
+		if t.rolled && t.writes() {
 			w.violation("I4", "commit of %s, which was rolled back, leaves for %s", short(t.xid), c.to.id)
 		}
 		t.committed = true
 		k.mustBeDurable(c.from, t)
 	case "rollback":
-		if t.committed {
+		if t.committed && t.writes() {
 			w.violation("I4", "rollback of %s, which was committed, leaves for %s", short(t.xid), c.to.id)
 		}
 	case "prepare":
@@ -209,7 +229,6 @@ func (w *world) leaves(c *call) {
 			w.violation("I2", "prepare of %s, which is decided, leaves for %s", short(t.xid), c.to.id)
 		}
 	}
-	_ = b
 }
 
 // served looks at a branch after a request was carried out.
@@ -221,13 +240,22 @@ func (k *knowledge) served(p *party, c *call, rep reply) {
 	if c.verb == "prepare" && rep.err == nil && rep.vote == dtc.VoteReadOnly {
 		b.readOnly = true
 	}
-	if c.verb == "prepare" && rep.err == nil && rep.vote == dtc.VoteCommit && b.refusing {
-		k.w.violation("I8", "%s votes commit for %s after it has acknowledged the rollback", p.id, short(t.xid))
-	}
 	k.look(t, b)
 	if c.verb == "rollback" && rep.err == nil {
 		b.refusing = true
 	}
+}
+
+// glance looks at a branch in the moment in which a transaction of its database has
+// taken effect.
+func (k *knowledge) glance(p *party, b dtc.Branch) {
+	if b.XID.IsZero() {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.tx(b.XID, b.TxID)
+	k.look(t, t.branch(p))
 }
 
 // look checks the state of a branch against what it has ever been, and against its
@@ -236,6 +264,10 @@ func (k *knowledge) look(t *tx, b *branch) {
 	w := k.w
 	now := b.party.state(t.xid)
 	if now == b.state {
+		return
+	}
+	if t.resolved {
+		b.state = now
 		return
 	}
 	where := short(t.xid) + " at " + b.party.id

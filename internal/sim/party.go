@@ -14,9 +14,11 @@ import (
 // process. Its life is one process of it; what it keeps is durable.
 type party struct {
 	w        *world
+	books    *books // nil unless it keeps them in a database
 	id       string
 	listing  bool
 	inline   bool
+	foreign  dtc.XID // a branch of another log; see [world.plant]
 	server   dtc.Participant
 	lister   dtc.Lister
 	life     *life
@@ -30,7 +32,7 @@ type party struct {
 	prepared func() []dtc.XID
 }
 
-// serverKey finds, in a context, the life of the participant that serves a call.
+// serverKey finds, in a context, the call that is served.
 type serverKey struct{}
 
 // newMemoryParty makes a participant that keeps every promise, in memory.
@@ -78,13 +80,15 @@ func (p *party) serve(ctx context.Context, c *call) (rep reply) {
 
 // work is what a participant does for a branch: it takes its time, and may fail.
 func (p *party) work(ctx context.Context, verb string, b dtc.Branch) error {
-	if p.inline {
+	w := p.w
+	s, ok := ctx.Value(serverKey{}).(*serving)
+	if p.inline || !ok {
 		return nil
 	}
-	w, l := p.w, ctx.Value(serverKey{}).(*life)
+	l := s.life
 	var err error
 	delay := workDelay
-	if !w.gate(l, p.id+" begins to "+verb+" "+short(b.XID), quick, func() {
+	if !w.gate(l, s.name+": begins", quick, func() {
 		switch {
 		case w.calm:
 		case w.chance(w.plan.hang):
@@ -98,7 +102,7 @@ func (p *party) work(ctx context.Context, verb string, b dtc.Branch) error {
 	}) {
 		return dtctest.ErrDown
 	}
-	if !w.gate(l, p.id+" works: "+verb+" "+short(b.XID), delay, nil) {
+	if !w.gate(l, s.name+": works", delay, nil) {
 		return dtctest.ErrDown
 	}
 	return err

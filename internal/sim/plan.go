@@ -102,7 +102,8 @@ type settings struct {
 	completionWait                 time.Duration
 	lifetime                       time.Duration
 	concurrency                    int
-	crashes                        int // of the coordinator, at most
+	crashes                        int           // of the coordinator, at most
+	think                          time.Duration // of a client between two calls, at most
 }
 
 // choose draws everything, whether the faults that use it are on or not, so that
@@ -148,6 +149,7 @@ func choose(seed uint64, faults Faults) settings {
 	s.lifetime = odd(2*time.Second, 20*time.Second)
 	s.concurrency = [...]int{2, 3, 64}[r.IntN(3)]
 	s.crashes = r.IntN(5)
+	s.think = [...]time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second}[r.IntN(4)]
 	return s
 }
 
@@ -159,5 +161,4 @@ var (
 	workDelay = span{10 * time.Microsecond, 5 * time.Millisecond}
 	diskDelay = span{time.Microsecond, 50 * time.Microsecond}
 	syncDelay = span{50 * time.Microsecond, 10 * time.Millisecond}
-	thinkTime = span{0, 500 * time.Millisecond}
 )

@@ -28,6 +28,7 @@ func (w *world) settle() {
 		return
 	}
 	w.inOrder()
+	w.untouched()
 	w.again()
 }
 
@@ -65,7 +66,7 @@ func (w *world) rests(name string) bool {
 		}
 	}
 	for _, p := range w.parties {
-		for _, x := range p.prepared() {
+		for _, x := range w.holds(p) {
 			why += "; " + p.id + " holds " + short(x)
 		}
 	}
@@ -78,7 +79,7 @@ func (w *world) atRest() bool {
 		return false
 	}
 	for _, p := range w.parties {
-		if len(p.prepared()) > 0 {
+		if len(w.holds(p)) > 0 {
 			return false
 		}
 	}
@@ -107,6 +108,7 @@ func (w *world) inOrder() {
 		for _, b := range t.branches {
 			k.look(t, b)
 			switch {
+			case t.resolved:
 			case b.state == dtctest.Prepared:
 				w.violation("L2", "%s is left prepared at %s", short(t.xid), b.party.id)
 			case b.committed:
@@ -125,6 +127,11 @@ func (w *world) inOrder() {
 			w.violation("I1", "%s was told rolled back, and %s has committed it", short(t.xid), committed)
 		}
 	}
+	for _, p := range w.parties {
+		if p.books != nil {
+			p.books.tokens(k)
+		}
+	}
 	for _, i := range k.byID {
 		w.once(i)
 	}
@@ -134,6 +141,9 @@ func (w *world) inOrder() {
 func (w *world) once(i *identity) {
 	n := 0
 	for _, t := range i.txs {
+		if t.resolved {
+			return
+		}
 		for _, b := range t.branches {
 			if b.committed {
 				n++

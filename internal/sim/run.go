@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/chance"
+	"github.com/dtc-project/dtc/internal/sim/simdb"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -33,6 +35,12 @@ func Run(t *testing.T, seed uint64, opts Options) *Result {
 	}
 	defer chance.Seed(b)()
 	var result *Result
+	watchdog := time.AfterFunc(stuckAfter, func() {
+		stacks := make([]byte, 1<<20)
+		panic(fmt.Sprintf("seed %d is stuck: a goroutine waits for something that is no channel\n%s",
+			seed, stacks[:runtime.Stack(stacks, true)]))
+	})
+	defer watchdog.Stop()
 	synctest.Test(t, func(*testing.T) {
 		w := newWorld(seed, choose(seed, Plan(seed)&^opts.Without), opts.Trace)
 		w.simulate(seed)
@@ -40,6 +48,11 @@ func Run(t *testing.T, seed uint64, opts Options) *Result {
 	})
 	return result
 }
+
+// stuckAfter is how long a run may take, by the clock on the wall: it takes
+// milliseconds. A goroutine of the bubble that waits for a mutex, which somebody holds
+// who waits at the gate, would stop it for ever.
+const stuckAfter = 30 * time.Second
 
 var still atomic.Int32
 
@@ -68,8 +81,14 @@ const collectEvery = 32
 // simulate is the run.
 func (w *world) simulate(seed uint64) {
 	for i, kind := range w.plan.parties {
-		w.parties = append(w.parties, newMemoryParty(w, "p"+strconv.Itoa(i), kind))
+		id := "p" + strconv.Itoa(i)
+		if kind == guardParty {
+			w.parties = append(w.parties, newGuardParty(w, id, 1+w.rng.IntN(6)))
+		} else {
+			w.parties = append(w.parties, newMemoryParty(w, id, kind))
+		}
 	}
+	w.plant()
 	w.hire(stream(seed, 3))
 	for _, name := range w.plan.faults.Names() {
 		w.trace("fault ", name)
@@ -80,6 +99,7 @@ func (w *world) simulate(seed uint64) {
 		w.goes(c.work)
 	}
 	w.post(nil, "somebody looks after it", span{0, time.Second}, w.tend)
+	w.post(nil, "a participant wonders", span{0, time.Second}, w.ask)
 	if w.run(faultyTime, w.worked) || !w.broken() {
 		w.heal()
 		w.settle()
@@ -120,6 +140,8 @@ func (w *world) arm() {
 	again(PartyCrashes, 1000, 4, func() { w.fall(w.anybody()) })
 	again(SyncFails, 1000, 1, func() { w.proc.disk.FailSync(1 + w.rng.IntN(4)) })
 	again(Pauses, 1000, 2, w.pause)
+	again(Registry, 1000, 2, w.reregister)
+	again(Operators, 800, 2, func() { w.operate(5) })
 	again(DiskFull, 1000, 1, w.fill)
 }
 
@@ -167,6 +189,10 @@ func (w *world) end() {
 	w.hangUp(w.proc)
 	for _, p := range w.parties {
 		w.die(p.life)
+		if p.books != nil {
+			simdb.Kill(p.books.pool)
+			w.goes(p.books.close)
+		}
 	}
 	for w.running.Load() > 0 && w.now() < limit {
 		w.step(limit)

@@ -41,6 +41,8 @@ type world struct {
 	faulty   int // things that are broken now
 	messages int
 
+	operating bool // an operator is at work
+
 	proc    *process
 	opened  int // processes so far
 	parties []*party

@@ -188,7 +188,8 @@ func (c *conn) execute(ctx context.Context, query string, named []driver.NamedVa
 	}
 	args := valuesOf(named)
 	alone := c.tx == nil
-	late := func(bool) { c.db.end(c.tx, false) } // nobody comes to commit it
+	tx := c.tx
+	late := func(bool) { c.db.end(tx, false) } // nobody comes to commit it
 	if alone {
 		if !c.IsValid() {
 			return result{}, driver.ErrBadConn // nothing was sent, so it may go over another
