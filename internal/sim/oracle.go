@@ -113,6 +113,9 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 				return
 			}
 			w.note(p.name + " appends " + record + " of " + short(t.XID))
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			w.result.Counts.Appends++
 		},
 		Forced: func(t dtc.TraceTx, record string, _ time.Duration, err error) {
 			if err == nil && !p.dead.Load() {

@@ -235,7 +235,11 @@ func (p *process) disked(op, path string) error {
 			}
 		}
 	}
-	if !p.w.gate(p.life, p.name+" "+op+" "+filepath.Base(path), delay, nil) {
+	if !p.w.gate(p.life, p.name+" "+op+" "+filepath.Base(path), delay, func() {
+		if op == "after sync" {
+			p.w.result.Counts.Syncs++
+		}
+	}) {
 		return errDead
 	}
 	return nil

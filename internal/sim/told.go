@@ -20,8 +20,11 @@ func (k *knowledge) tells(p *process, j *job, a Answer, x dtc.XID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := k.identity(j.id).latest()
-	if !x.IsZero() {
+	switch {
+	case !x.IsZero():
 		t = k.byXID[x]
+	case k.w.plan.faults&Forgets != 0:
+		return // it may be that of an earlier run of the id, remembered again after a crash
 	}
 	if t == nil {
 		if a == Committed || a == RolledBack {
