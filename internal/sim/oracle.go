@@ -33,6 +33,8 @@ type identity struct {
 	// taken a rollback from memory.
 	told      dtc.Outcome
 	forgotten bool // a crash since then
+	toldAt    time.Duration
+	forced    bool // it was committed by a transaction that wrote something
 }
 
 // tx is what is known of a transaction.

@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/dtc-project/dtc"
 )
 
@@ -42,7 +44,7 @@ func (k *knowledge) tells(p *process, j *job, a Answer, x dtc.XID) {
 }
 
 // hears checks an answer against what was heard of the id before.
-func (k *knowledge) hears(j *job, a Answer) {
+func (k *knowledge) hears(j *job, a Answer, called time.Duration) {
 	w := k.w
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -66,28 +68,20 @@ func (k *knowledge) hears(j *job, a Answer) {
 		if remembers && i.told == dtc.RolledBack && !i.forgotten && last.writes() {
 			w.violation("I4", "%s was told rolled back, and now committed", i.id)
 		}
-		i.told, i.forgotten = dtc.Committed, false
+		i.told, i.forgotten, i.toldAt, i.forced = dtc.Committed, false, w.now(), last.writes()
 	case RolledBack:
 		c.RolledBack++
 		if remembers && i.told == dtc.Committed && (!i.forgotten || last.writes()) {
 			w.violation("I4", "%s was told committed, and now rolled back", i.id)
 		}
-		i.told, i.forgotten = dtc.RolledBack, false
+		i.told, i.forgotten, i.toldAt = dtc.RolledBack, false, w.now()
 	case NotKnown, Unfinished:
-		if remembers && (i.told == dtc.Committed && i.wrote() || i.told == dtc.RolledBack && !i.forgotten) {
+		// Who asked before that may have been answered before it, and hears it now.
+		if remembers && called > i.toldAt && (i.told == dtc.Committed && i.forced || i.told == dtc.RolledBack && !i.forgotten) {
 			w.violation("I10", "%s was told %s, and is now %s", i.id, i.told, answerNames[a])
 		}
 	case Heuristic:
 		w.violation("I17", "%s is heuristic, and nobody broke a promise", i.id)
 	case NoAnswer, Conflict, Refused, LogFailed:
 	}
-}
-
-func (i *identity) wrote() bool {
-	for _, t := range i.txs {
-		if t.writes() {
-			return true
-		}
-	}
-	return false
 }
