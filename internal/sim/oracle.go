@@ -33,6 +33,8 @@ type identity struct {
 	// taken a rollback from memory.
 	told      dtc.Outcome
 	forgotten bool // a crash since then
+	toldAt    time.Duration
+	forced    bool // it was committed by a transaction that wrote something
 }
 
 // tx is what is known of a transaction.
@@ -113,6 +115,9 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 				return
 			}
 			w.note(p.name + " appends " + record + " of " + short(t.XID))
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			w.result.Counts.Appends++
 		},
 		Forced: func(t dtc.TraceTx, record string, _ time.Duration, err error) {
 			if err == nil && !p.dead.Load() {
