@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/chance"
 	"github.com/dtc-project/dtc/txlog"
 )
 
@@ -21,9 +22,7 @@ func (l *Log) write() {
 	for {
 		l.mu.Lock()
 		l.recycle()
-		for len(l.queue) == 0 && !l.closing {
-			l.work.Wait()
-		}
+		l.await()
 		l.group, l.queue = l.queue, l.group
 		group := l.group
 		l.mu.Unlock()
@@ -39,6 +38,24 @@ func (l *Log) write() {
 	}
 	<-l.keeper.done
 	l.closeErr = l.finish()
+}
+
+// await waits until there is something to do. The caller holds the mutex.
+func (l *Log) await() {
+	for {
+		for len(l.queue) == 0 && !l.closing {
+			l.work.Wait()
+		}
+		if !chance.Turns() {
+			return
+		}
+		l.mu.Unlock()
+		chance.Turn()
+		l.mu.Lock()
+		if len(l.queue) > 0 || l.closing {
+			return
+		}
+	}
 }
 
 // writeGroup writes the batches in order and tells everybody who waits for one
