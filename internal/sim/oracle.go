@@ -113,6 +113,9 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 			if p.dead.Load() {
 				return
 			}
+			k.mu.Lock()
+			w.result.Counts.Appends++
+			k.mu.Unlock()
 			w.note(p.name + " appends " + record + " of " + short(t.XID))
 		},
 		Forced: func(t dtc.TraceTx, record string, _ time.Duration, err error) {

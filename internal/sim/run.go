@@ -161,7 +161,6 @@ func (w *world) pause() {
 // fill leaves little room on the disk, for a while.
 func (w *world) fill() {
 	p := w.proc
-	p.full = true
 	w.trace("  DISK FULL")
 	p.disk.LimitSpace(w.rng.Int64N(64 << 10))
 	w.post(p.life, "there is room on the disk", span{10 * time.Millisecond, 10 * time.Second}, func() { p.disk.LimitSpace(1 << 40) })
@@ -187,6 +186,7 @@ func (w *world) end() {
 	w.calm = true
 	limit := w.now() + time.Hour
 	w.die(w.proc.life)
+	w.result.Counts.Syncs += int(w.proc.syncs.Load())
 	if c := w.proc.c; c != nil {
 		w.goes(func() { _ = c.Close() })
 	}
