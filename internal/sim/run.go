@@ -137,16 +137,16 @@ func (w *world) arm() {
 		}
 	}
 	crash := func(power bool) func() { return func() { w.kill(power) } }
-	again(Kills, 1500, max(1, s.crashes), crash(false))
-	again(PowerLosses, 1500, max(1, s.crashes), crash(true))
-	again(Closings, 1500, 2, w.restart)
-	again(Partitions, 1000, 4, func() { w.cut(w.anybody()) })
-	again(PartyCrashes, 1000, 4, func() { w.fall(w.anybody()) })
-	again(SyncFails, 1000, 1, func() { w.proc.disk.FailSync(1 + w.rng.IntN(4)) })
-	again(Pauses, 1000, 2, w.pause)
+	again(Kills, 700, max(1, s.crashes), crash(false))
+	again(PowerLosses, 700, max(1, s.crashes), crash(true))
+	again(Closings, 900, 2, w.restart)
+	again(Partitions, 600, 4, func() { w.cut(w.anybody()) })
+	again(PartyCrashes, 600, 4, func() { w.fall(w.anybody()) })
+	again(SyncFails, 700, 1, func() { w.proc.disk.FailSync(1 + w.rng.IntN(4)) })
+	again(Pauses, 700, 2, w.pause)
 	again(Registry, 1000, 2, w.reregister)
 	again(Operators, 800, 2, func() { w.operate(5) })
-	again(DiskFull, 1000, 1, w.fill)
+	again(DiskFull, 700, 1, w.fill)
 }
 
 func (w *world) anybody() *party { return w.parties[w.rng.IntN(len(w.parties))] }
