@@ -170,7 +170,7 @@ func (c *client) try(j *job, wait span) Answer {
 	heard := w.gate(p.life, c.name+" hears "+answerNames[a]+" of "+string(j.id), quick, func() {
 		c.on = nil
 		op.Return, op.Answer = w.now(), a
-		w.know.hears(j, a)
+		w.know.hears(j, a, began)
 	})
 	w.gate(nil, c.name+" goes on", instant, func() {
 		c.on = nil

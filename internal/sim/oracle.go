@@ -32,6 +32,8 @@ type identity struct {
 	// told is the last that a client heard, and when the crash came that may have
 	// taken a rollback from memory.
 	told      dtc.Outcome
+	toldAt    time.Duration
+	toldOf    *tx
 	forgotten bool // a crash since then
 }
 

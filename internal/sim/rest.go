@@ -156,7 +156,7 @@ func (w *world) once(i *identity) {
 	if n > 1 && w.plan.faults&Forgets == 0 {
 		w.violation("I7", "%s was carried out %d times", i.id, n)
 	}
-	if n == 0 && i.told == dtc.Committed && i.wrote() && w.plan.faults&Forgets == 0 {
+	if n == 0 && i.told == dtc.Committed && i.toldOf.writes() && w.plan.faults&Forgets == 0 {
 		w.violation("told", "%s was told committed, and never carried out", i.id)
 	}
 }

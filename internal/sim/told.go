@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"time"
+
 	"github.com/dtc-project/dtc"
 )
 
@@ -38,8 +40,9 @@ func (k *knowledge) tells(p *process, j *job, a Answer, x dtc.XID) {
 	}
 }
 
-// hears checks an answer against what was heard of the id before.
-func (k *knowledge) hears(j *job, a Answer) {
+// hears checks an answer, to a call that began then, against what was heard of the id
+// before.
+func (k *knowledge) hears(j *job, a Answer, began time.Duration) {
 	w := k.w
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -63,28 +66,20 @@ func (k *knowledge) hears(j *job, a Answer) {
 		if remembers && i.told == dtc.RolledBack && !i.forgotten && last.writes() {
 			w.violation("I4", "%s was told rolled back, and now committed", i.id)
 		}
-		i.told, i.forgotten = dtc.Committed, false
+		i.told, i.toldAt, i.toldOf, i.forgotten = dtc.Committed, w.now(), last, false
 	case RolledBack:
 		c.RolledBack++
 		if remembers && i.told == dtc.Committed && (!i.forgotten || last.writes()) {
 			w.violation("I4", "%s was told committed, and now rolled back", i.id)
 		}
-		i.told, i.forgotten = dtc.RolledBack, false
+		i.told, i.toldAt, i.toldOf, i.forgotten = dtc.RolledBack, w.now(), last, false
 	case NotKnown, Unfinished:
-		if remembers && (i.told == dtc.Committed && i.wrote() || i.told == dtc.RolledBack && !i.forgotten) {
+		before := i.toldAt < began // what was heard meanwhile says nothing
+		if remembers && before && (i.told == dtc.Committed && i.toldOf.writes() || i.told == dtc.RolledBack && !i.forgotten) {
 			w.violation("I10", "%s was told %s, and is now %s", i.id, i.told, answerNames[a])
 		}
 	case Heuristic:
 		w.violation("I17", "%s is heuristic, and nobody broke a promise", i.id)
 	case NoAnswer, Conflict, Refused:
 	}
-}
-
-func (i *identity) wrote() bool {
-	for _, t := range i.txs {
-		if t.writes() {
-			return true
-		}
-	}
-	return false
 }
