@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -314,6 +315,7 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 		c.logFailed(err)
 		return errors.Join(ErrLogFailed, err)
 	}
+	failpoint.Hit(failpoint.ResolveForced)
 	if f := c.cfg.Trace.Resolved; f != nil {
 		f(t.trace(), participant, outcome)
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -33,9 +35,14 @@ func (n *names) change(fn func() error) error {
 	if err := fn(); err != nil {
 		return err
 	}
+	if canary.On(canary.NamesUnsynced) {
+		return nil
+	}
+	failpoint.Hit(failpoint.WALNamesChanged)
 	if err := n.fs.SyncDir(n.dir); err != nil {
 		n.err = &namesError{err}
 	}
+	failpoint.Hit(failpoint.WALNamesSynced)
 	return n.err
 }
 

@@ -149,7 +149,7 @@ func (t *Tx) begun(dst []Effect) []Effect {
 		return append(dst, Tell{Committed}, Forget{})
 	}
 	t.logged = true
-	if t.Plain() {
+	if t.Plain() && !canary.On(canary.PlainNotForced) {
 		t.state = Logging
 		return append(dst, AppendPrepare{Force: true})
 	}
@@ -217,6 +217,9 @@ func (t *Tx) logFailed(dst []Effect) []Effect {
 // decide is called when every branch has voted and none against.
 func (t *Tx) decide(dst []Effect) []Effect {
 	for i := range t.branches {
+		if canary.On(canary.ReadOnlyDecides) && t.branches[0].vote == VoteReadOnly {
+			break
+		}
 		if t.branches[i].vote == VoteCommit {
 			t.state = Deciding
 			dst = append(dst, ForceCommit{})

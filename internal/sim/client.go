@@ -38,6 +38,7 @@ type job struct {
 	id      dtc.TxID
 	request int
 	orders  []dtc.Branch
+	reads   bool          // some request of the id reads only
 	limit   time.Duration // of its patience; 0: for ever
 	tries   int
 	undo    bool // it ends in Rollback, or the function of Run fails
@@ -80,7 +81,7 @@ func (w *world) hire(r *rand.Rand) {
 			k := &pool[i]
 			j := &job{
 				kind: OpExecute, style: k.style, id: dtc.TxID("t" + strconv.Itoa(i)), undo: k.undo,
-				orders: k.requests[0], tries: 1 + r.IntN(6), asInfo: r.IntN(3) == 0,
+				orders: k.requests[0], reads: onlyReads(k.requests[0]) || onlyReads(k.requests[1]), tries: 1 + r.IntN(6), asInfo: r.IntN(3) == 0,
 			}
 			switch r.IntN(12) {
 			case 0, 1:
@@ -124,7 +125,7 @@ func (c *client) work() {
 	for _, j := range c.jobs {
 		wait := span{0, c.w.plan.think}
 		for range j.tries {
-			if a := c.try(j, wait); a != NoAnswer && a != Refused {
+			if a := c.try(j, wait); a != NoAnswer && a != Refused && a != LogFailed {
 				break
 			}
 			wait = span{10 * time.Millisecond, 3 * time.Second}
@@ -166,7 +167,7 @@ func (c *client) try(j *job, wait span) Answer {
 		a, x = c.run(ctx, p, j)
 	}
 	w.know.tells(p, j, a, x)
-	op := Op{Kind: j.kind, Client: c.n, ID: string(j.id), Request: j.request, Call: began, Return: -1, Answer: NoAnswer}
+	op := j.op(c.n, began)
 	heard := w.gate(p.life, c.name+" hears "+answerNames[a]+" of "+string(j.id), quick, func() {
 		c.on = nil
 		op.Return, op.Answer = w.now(), a
@@ -185,6 +186,7 @@ func (c *client) try(j *job, wait span) Answer {
 var answerNames = [...]string{
 	NoAnswer: "nothing", Committed: "committed", RolledBack: "rolled back", Conflict: "conflict",
 	Refused: "refused", NotKnown: "not known", Unfinished: "unfinished", Heuristic: "heuristic",
+	LogFailed: "log failed",
 }
 
 // run runs the transaction in its style.
@@ -282,7 +284,9 @@ func (w *world) answer(p *process, o dtc.Outcome, err error) Answer {
 		return Conflict
 	case errors.Is(err, dtc.ErrUnknownTx):
 		return NotKnown
-	case errors.Is(err, dtc.ErrFull), errors.Is(err, dtc.ErrClosed), errors.Is(err, dtc.ErrLogFailed),
+	case errors.Is(err, dtc.ErrLogFailed):
+		return LogFailed
+	case errors.Is(err, dtc.ErrFull), errors.Is(err, dtc.ErrClosed),
 		errors.Is(err, dtc.ErrBadRequest), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return Refused
 	}

@@ -32,9 +32,9 @@ type identity struct {
 	// told is the last that a client heard, and when the crash came that may have
 	// taken a rollback from memory.
 	told      dtc.Outcome
-	toldAt    time.Duration
-	toldOf    *tx
 	forgotten bool // a crash since then
+	toldAt    time.Duration
+	forced    bool // it was committed by a transaction that wrote something
 }
 
 // tx is what is known of a transaction.
@@ -119,6 +119,9 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 			w.result.Counts.Appends++
 			k.mu.Unlock()
 			w.note(p.name + " appends " + record + " of " + short(t.XID))
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			w.result.Counts.Appends++
 		},
 		Forced: func(t dtc.TraceTx, record string, _ time.Duration, err error) {
 			if err == nil && !p.dead.Load() {

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -51,15 +50,6 @@ func (f Faults) Names() (names []string) {
 		}
 	}
 	return names
-}
-
-// Class returns the class of faults of a name.
-func Class(name string) (Faults, bool) {
-	i := slices.Index(faultNames[:], name)
-	if i < 0 {
-		return 0, false
-	}
-	return 1 << i, true
 }
 
 // stream returns one of the independent sources of randomness of a seed: what is

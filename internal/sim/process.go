@@ -194,7 +194,11 @@ func (w *world) closed(p *process, err error) {
 	p.disk.SetHook(nil)
 	after := p.disk.Kill()
 	w.die(p.life)
-	w.event(OpKilled)
+	if err == nil && p.c.Err() == nil {
+		w.event(OpClosed)
+	} else {
+		w.event(OpKilled)
+	}
 	w.know.crashed(false)
 	w.hangUp(p)
 	w.inspect(after)
@@ -237,7 +241,11 @@ func (p *process) disked(op, path string) error {
 			}
 		}
 	}
-	if !p.w.gate(p.life, p.name+" "+op+" "+filepath.Base(path), delay, nil) {
+	if !p.w.gate(p.life, p.name+" "+op+" "+filepath.Base(path), delay, func() {
+		if op == "after sync" {
+			p.w.result.Counts.Syncs++
+		}
+	}) {
 		return errDead
 	}
 	return nil

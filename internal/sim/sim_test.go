@@ -1,10 +1,8 @@
 package sim
 
 import (
-	"bufio"
 	"flag"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,7 +13,7 @@ import (
 
 var (
 	seedFlag    = flag.String("seed", os.Getenv("DTC_SEED"), "run this seed alone, and print what happens")
-	withoutFlag = flag.String("without", os.Getenv("DTC_WITHOUT"), "classes of faults to leave out, separated by spaces or commas")
+	withoutFlag = flag.String("without", os.Getenv("DTC_WITHOUT"), "classes of faults to leave out, separated by commas")
 )
 
 // setting returns the number in an environment variable.
@@ -34,12 +32,9 @@ func setting(t *testing.T, name string, otherwise uint64) uint64 {
 
 func options(t *testing.T) (o Options) {
 	t.Helper()
-	for _, name := range strings.FieldsFunc(*withoutFlag, func(r rune) bool { return r == ' ' || r == ',' }) {
-		f, ok := Class(name)
-		if !ok {
-			t.Fatalf("there is no class of faults %q; there are %v", name, All.Names())
-		}
-		o.Without |= f
+	var err error
+	if o.Without, err = ParseFaults(*withoutFlag); err != nil {
+		t.Fatal(err)
 	}
 	return o
 }
@@ -150,38 +145,4 @@ func TestDeterministic(t *testing.T) {
 		t.Fatalf("seed %d: one run goes on after the other has ended", seed)
 	}
 	tally.Add(t, "simulator", "seeds that were run twice and were the same", int64(n), 1)
-}
-
-// TestCorpus runs the seeds that have found something once.
-func TestCorpus(t *testing.T) {
-	defer Still()()
-	files, err := filepath.Glob("testdata/corpus/*")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no seeds in testdata/corpus: %v", err)
-	}
-	for _, path := range files {
-		seed, err := strconv.ParseUint(filepath.Base(path), 10, 64)
-		if err != nil {
-			t.Fatalf("%s: the name of a file is its seed: %v", path, err)
-		}
-		if why := firstLine(t, path); why == "" {
-			t.Errorf("%s: say in it what the seed has found", path)
-		}
-		if r := Run(t, seed, Options{}); r.Violated != "" {
-			replay(t, seed, Options{})
-		}
-	}
-	tally.Add(t, "simulator", "seeds of the corpus", int64(len(files)), 1)
-}
-
-func firstLine(t *testing.T, path string) string {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	s := bufio.NewScanner(f)
-	s.Scan()
-	return s.Text()
 }

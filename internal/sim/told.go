@@ -22,8 +22,11 @@ func (k *knowledge) tells(p *process, j *job, a Answer, x dtc.XID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := k.identity(j.id).latest()
-	if !x.IsZero() {
+	switch {
+	case !x.IsZero():
 		t = k.byXID[x]
+	case k.w.plan.faults&Forgets != 0:
+		return // it may be that of an earlier run of the id, remembered again after a crash
 	}
 	if t == nil {
 		if a == Committed || a == RolledBack {
@@ -36,13 +39,12 @@ func (k *knowledge) tells(p *process, j *job, a Answer, x dtc.XID) {
 		k.decided(p, t, dtc.Committed)
 	case RolledBack:
 		k.decided(p, t, dtc.RolledBack)
-	case NoAnswer, Conflict, Refused, NotKnown, Unfinished, Heuristic:
+	case NoAnswer, Conflict, Refused, LogFailed, NotKnown, Unfinished, Heuristic:
 	}
 }
 
-// hears checks an answer, to a call that began then, against what was heard of the id
-// before.
-func (k *knowledge) hears(j *job, a Answer, began time.Duration) {
+// hears checks an answer against what was heard of the id before.
+func (k *knowledge) hears(j *job, a Answer, called time.Duration) {
 	w := k.w
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -66,20 +68,20 @@ func (k *knowledge) hears(j *job, a Answer, began time.Duration) {
 		if remembers && i.told == dtc.RolledBack && !i.forgotten && last.writes() {
 			w.violation("I4", "%s was told rolled back, and now committed", i.id)
 		}
-		i.told, i.toldAt, i.toldOf, i.forgotten = dtc.Committed, w.now(), last, false
+		i.told, i.forgotten, i.toldAt, i.forced = dtc.Committed, false, w.now(), last.writes()
 	case RolledBack:
 		c.RolledBack++
 		if remembers && i.told == dtc.Committed && (!i.forgotten || last.writes()) {
 			w.violation("I4", "%s was told committed, and now rolled back", i.id)
 		}
-		i.told, i.toldAt, i.toldOf, i.forgotten = dtc.RolledBack, w.now(), last, false
+		i.told, i.forgotten, i.toldAt = dtc.RolledBack, false, w.now()
 	case NotKnown, Unfinished:
-		before := i.toldAt < began // what was heard meanwhile says nothing
-		if remembers && before && (i.told == dtc.Committed && i.toldOf.writes() || i.told == dtc.RolledBack && !i.forgotten) {
+		// Who asked before that may have been answered before it, and hears it now.
+		if remembers && called > i.toldAt && (i.told == dtc.Committed && i.forced || i.told == dtc.RolledBack && !i.forgotten) {
 			w.violation("I10", "%s was told %s, and is now %s", i.id, i.told, answerNames[a])
 		}
 	case Heuristic:
 		w.violation("I17", "%s is heuristic, and nobody broke a promise", i.id)
-	case NoAnswer, Conflict, Refused:
+	case NoAnswer, Conflict, Refused, LogFailed:
 	}
 }

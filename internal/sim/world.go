@@ -55,7 +55,7 @@ type world struct {
 func newWorld(seed uint64, s settings, keep bool) *world {
 	w := &world{
 		plan: s, rng: stream(seed, 4), start: time.Now(), timer: time.NewTimer(time.Hour), keep: keep,
-		result: &Result{Seed: seed, Faults: s.faults}, hash: fnvOffset, arrived: make(chan struct{}, 1),
+		result: &Result{Seed: seed, Faults: s.faults, OutcomeLimit: s.limit, OutcomeRetention: s.retention}, hash: fnvOffset, arrived: make(chan struct{}, 1),
 	}
 	w.timer.Stop()
 	w.know = newKnowledge(w)

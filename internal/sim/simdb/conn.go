@@ -187,9 +187,9 @@ func (c *conn) execute(ctx context.Context, query string, named []driver.NamedVa
 		return result{}, err
 	}
 	args := valuesOf(named)
-	alone := c.tx == nil
-	tx := c.tx
-	late := func(bool) { c.db.end(tx, false) } // nobody comes to commit it
+	t := c.tx
+	alone := t == nil
+	late := func(bool) { c.db.end(t, false) } // nobody comes to commit it
 	if alone {
 		if !c.IsValid() {
 			return result{}, driver.ErrBadConn // nothing was sent, so it may go over another

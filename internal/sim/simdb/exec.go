@@ -127,6 +127,7 @@ func (s *statement) change(t *tx, j *job, e *env) func() *tx {
 	type found struct {
 		*row
 		version uint64
+		seen    []any
 	}
 	var rows []found
 	begun := false
@@ -134,35 +135,43 @@ func (s *statement) change(t *tx, j *job, e *env) func() *tx {
 		if !begun {
 			begun = true
 			for _, r := range e.table.rows {
-				var ok bool
-				if ok, j.err = s.matches(e, r.seenBy(t)); j.err != nil {
+				seen := r.seenBy(t)
+				ok, err := s.matches(e, seen)
+				if j.err = err; err != nil {
 					return nil
-				} else if ok {
-					rows = append(rows, found{r, r.version})
+				}
+				if ok {
+					rows = append(rows, found{r, r.version, seen})
 				}
 			}
 		}
 		for ; len(rows) > 0; rows = rows[1:] {
 			r := rows[0]
+			// What is not allowed fails before it waits.
+			values, err := s.changed(e, r.seen)
+			if j.err = err; err != nil {
+				return nil
+			}
 			if on := r.heldBy(t); on != nil {
 				return on
 			}
 			if r.gone || r.seenBy(t) == nil {
-				continue // never a row of the same key that has come since
+				continue // a row of the same key that has come since is another one
 			}
 			r.lock(t) // to the end, also if it does not match any more
 			if r.version != r.row.version {
-				if ok, err := s.matches(e, r.seenBy(t)); err != nil || !ok {
-					j.err = err
-					if err != nil {
-						return nil
-					}
+				ok, err := s.matches(e, r.seenBy(t))
+				if err == nil && ok {
+					values, err = s.changed(e, r.seenBy(t))
+				}
+				if j.err = err; err != nil {
+					return nil
+				}
+				if !ok {
 					continue
 				}
 			}
-			if j.err = s.write(t, e, r.row); j.err != nil {
-				return nil
-			}
+			r.write(t, values)
 			j.affected++
 		}
 		return nil
@@ -177,13 +186,13 @@ func (s *statement) matches(e *env, values []any) (bool, error) {
 	return truth(s.where, e)
 }
 
-func (s *statement) write(t *tx, e *env, r *row) error {
+// changed returns what becomes of a row, nil if it is deleted.
+func (s *statement) changed(e *env, old []any) ([]any, error) {
 	if s.verb == verbDelete {
-		r.write(t, nil)
-		return nil
+		return nil, nil
 	}
-	e.values = r.seenBy(t)
-	values := slices.Clone(e.values)
+	e.values = old
+	values := slices.Clone(old)
 	for i, name := range s.columns {
 		at, _ := e.table.index(name)
 		var err error
@@ -194,11 +203,10 @@ func (s *statement) write(t *tx, e *env, r *row) error {
 			err = &Error{"0A000", "the simulated database does not change a key, " + name}
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	r.write(t, values)
-	return nil
+	return values, nil
 }
 
 func (s *statement) read(t *tx, j *job, e *env) error {

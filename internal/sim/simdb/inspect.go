@@ -74,6 +74,14 @@ func (db *DB) Branches(prefix string) []Branch {
 	return all
 }
 
+// Changes counts the transactions that have taken effect and changed something: as
+// long as it is the same, so is everything committed.
+func (db *DB) Changes() uint64 {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.changes
+}
+
 // Busy returns how many transactions are open, and how many statements wait for one.
 func (db *DB) Busy() (transactions, waiting int) {
 	db.mu.Lock()

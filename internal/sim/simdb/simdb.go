@@ -61,6 +61,7 @@ type DB struct {
 	waiting []*job               // in the order in which they began to wait
 	late    []func(arrived bool) // what was under way when a connection was lost
 	down    bool
+	changes uint64
 }
 
 // New makes a database with the tables of the given statements, which it commits. It

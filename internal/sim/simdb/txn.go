@@ -127,6 +127,9 @@ func (db *DB) end(t *tx, commit bool) {
 
 // apply makes everything written the state that others see, and that a crash leaves.
 func (t *tx) apply() {
+	if len(t.written) > 0 {
+		t.db.changes++
+	}
 	for _, r := range t.written {
 		r.committed, r.version = r.pending, r.version+1
 		r.pending, r.writer = nil, nil
