@@ -98,6 +98,8 @@
 //
 //   - L1: within two back-offs, two sweeps and what calls take, all clients have been
 //     answered and nothing is unfinished, at the coordinator or at a participant.
+//   - L3: in one run of four one participant stays away longer than everybody else; the
+//     others' branches are finished meanwhile.
 //   - L2: nothing is held in doubt, also after the last late message; no transaction of
 //     a database is open; the log is short again.
 //   - Every transaction is committed everywhere or nowhere; each token is there once;

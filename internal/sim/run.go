@@ -112,6 +112,7 @@ func (w *world) simulate(seed uint64) {
 }
 
 const (
+	always     = time.Duration(1) << 60
 	faultyTime = 2 * time.Minute
 	healTime   = 10 * time.Minute
 )
@@ -177,6 +178,11 @@ func (w *world) heal() {
 	for _, p := range w.parties {
 		w.rise(p)
 		p.cutTo, p.cutFrom = 0, 0
+	}
+	if p := w.anybody(); !p.inline && !p.local && w.rng.IntN(4) == 0 {
+		w.trace("  but for ", p.id, ", which stays away")
+		p.cutTo, p.cutFrom = always, always
+		w.away = p
 	}
 }
 

@@ -41,6 +41,7 @@ type world struct {
 	faulty   int // things that are broken now
 	messages int
 
+	away      *party       // stays away for a while after everything else has healed
 	executing atomic.Int64 // requests at participants
 
 	operating bool // an operator is at work
