@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/chance"
 	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -23,9 +24,7 @@ func (l *Log) write() {
 	for {
 		l.mu.Lock()
 		l.recycle()
-		for len(l.queue) == 0 && !l.closing && !l.look {
-			l.work.Wait()
-		}
+		l.await()
 		look := l.look
 		l.look = false
 		l.group, l.queue = l.queue, l.group
@@ -49,6 +48,24 @@ func (l *Log) write() {
 	}
 	<-l.keeper.done
 	l.closeErr = l.finish()
+}
+
+// await waits until there is something to do. The caller holds the mutex.
+func (l *Log) await() {
+	for {
+		for len(l.queue) == 0 && !l.closing && !l.look {
+			l.work.Wait()
+		}
+		if !chance.Turns() {
+			return
+		}
+		l.mu.Unlock()
+		chance.Turn()
+		l.mu.Lock()
+		if len(l.queue) > 0 || l.closing || l.look {
+			return
+		}
+	}
 }
 
 // writeGroup writes the batches in order and tells everybody who waits for one

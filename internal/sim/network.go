@@ -93,6 +93,12 @@ func (r remote) call(ctx context.Context, c *call) reply {
 	if r.inline {
 		return r.local(ctx, c)
 	}
+	if r.party.local {
+		if !w.gate(p.life, c.name, quick, func() { w.leaves(c) }) {
+			return silent(errDead)
+		}
+		return r.here(ctx, c)
+	}
 	if !w.gate(p.life, c.name, quick, func() { w.leaves(c); w.transmit(c) }) {
 		return silent(errDead)
 	}
@@ -199,7 +205,9 @@ func (w *world) deliver(c *call, i int) {
 		w.result.Counts.Late++
 	}
 	server := p.life
+	w.executing.Add(1)
 	w.goes(func() {
+		defer w.executing.Add(-1)
 		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), serverKey{}, &serving{server, c.name + nth(i), c.branch}))
 		defer cancel()
 		rep := p.serve(ctx, c)
