@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
@@ -98,6 +99,9 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 			return fmt.Errorf("the end of transaction %s, which is not open", rec.Ref)
 		}
 		delete(r.open, rec.Ref)
+		if canary.On(canary.RememberAbortsOnly) && rec.Outcome == Committed {
+			return nil
+		}
 		c.past.add(txlog.KeyOf(u.prepare.TxID), remembered{
 			outcome: rec.Outcome, code: u.reason.Code, fingerprint: u.prepare.Fingerprint,
 			ref: rec.Ref, at: e.Time.UnixNano(),
@@ -204,7 +208,7 @@ func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 		c.linkBranch(br)
 	}
 	t.hash = c.past.byKey.hash(&t.key)
-	if t.undecided && c.hold.Load().covers(x.Incarnation.Number) {
+	if t.undecided && c.hold.Load().covers(x.Incarnation.Number) && !canary.On(canary.RecoverUnderHold) {
 		t.park() // before anybody can ask
 		t.parking = true
 		c.parked = append(c.parked, t)

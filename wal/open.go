@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/internal/chance"
 	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
@@ -101,6 +102,10 @@ func Open(dir string, o *Options) (_ *Log, err error) {
 	}()
 
 	failpoint.Hit(failpoint.WALOpenLocked)
+	// From here on a path means what is in this directory, whatever takes its name.
+	fsys = lock.Inside()
+	opts.FS = fsys
+
 	// Names that a killed process left unsynced must not be lost from under
 	// what is built on them.
 	if err := fsys.SyncDir(dir); err != nil {
@@ -134,6 +139,9 @@ func (l *Log) start(found *contents) error {
 		var err error
 		if h.start, batches, err = l.takeOver(found, h.number); err != nil {
 			return err
+		}
+		if canary.On(canary.ActOnUnsynced) {
+			h.start, batches = found.end, nil
 		}
 		failpoint.Hit(failpoint.WALOpenTakenOver)
 		if found.moved {

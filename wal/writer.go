@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -22,14 +23,22 @@ func (l *Log) write() {
 	for {
 		l.mu.Lock()
 		l.recycle()
-		for len(l.queue) == 0 && !l.closing {
+		for len(l.queue) == 0 && !l.closing && !l.look {
 			l.work.Wait()
 		}
+		look := l.look
+		l.look = false
 		l.group, l.queue = l.queue, l.group
 		group := l.group
 		l.mu.Unlock()
 		if len(group) == 0 {
-			break
+			if !look {
+				break
+			}
+			if err := l.inPlace(); err != nil {
+				l.fail(err, 0)
+			}
+			continue
 		}
 		if told, err := l.writeGroup(group); err != nil {
 			l.fail(err, told)
@@ -50,7 +59,9 @@ func (l *Log) writeGroup(group []*batch) (touched int, err error) {
 	for i, b := range group {
 		size := int64(padded(len(b.buf)))
 		if l.head.offset(l.written)+size > l.head.size {
-			if err := l.sync(group[told:i]); err != nil {
+			if canary.On(canary.RotateUnsynced) {
+				l.synced = l.written
+			} else if err := l.sync(group[told:i]); err != nil {
 				return i, err
 			}
 			told = i
@@ -89,11 +100,26 @@ func (l *Log) writeBatch(b *batch) error {
 func (l *Log) sync(batches []*batch) error {
 	began := time.Now()
 	failpoint.Hit(failpoint.WALBeforeSync)
-	if err := l.file.Sync(); err != nil {
+	if canary.On(canary.AckBeforeSync) {
+		l.mu.Lock()
+		tell(batches, nil)
+		l.mu.Unlock()
+	}
+	err := error(nil)
+	if !canary.On(canary.SkipSync) {
+		err = l.file.Sync()
+	}
+	if err != nil && canary.On(canary.RetryFailedSync) {
+		err = l.file.Sync()
+	}
+	if err != nil && !canary.On(canary.IgnoreFailedSync) {
 		return err
 	}
 	failpoint.Hit(failpoint.WALAfterSync)
 	took := time.Since(began)
+	if err := l.inPlace(); err != nil {
+		return err
+	}
 	l.stats.lastSync.Store(uint64(took))
 	records := l.waiting
 	l.synced, l.waiting = l.written, 0
@@ -229,7 +255,10 @@ func (l *Log) finish() error {
 
 func (l *Log) markClean() error {
 	failpoint.Hit(failpoint.WALClosing)
-	err := l.sync(nil)
+	err := error(nil)
+	if !canary.On(canary.MarkBeforeSync) {
+		err = l.sync(nil)
+	}
 	if err = errors.Join(err, l.file.Close()); err != nil {
 		return err
 	}
