@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/brief"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
@@ -93,7 +94,7 @@ func newLog(dir string, o Options, lock vfs.Lock) *Log {
 	l.keeper.wake, l.keeper.stop, l.keeper.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	l.disk = newWatched(o.FS, o.StallLimit, l.stalled)
 	l.keeper.fs = newWatched(o.FS, o.StallLimit, l.stalled)
-	l.names = names{fs: newWatched(o.FS, o.StallLimit, l.stalled), dir: dir}
+	l.names = names{fs: newWatched(o.FS, o.StallLimit, l.stalled), dir: dir, turn: make(chan struct{}, 1)}
 	return l
 }
 
@@ -151,6 +152,7 @@ func (l *Log) add(r txlog.Record, wait bool) (*batch, error) {
 	b := l.queue[len(l.queue)-1]
 	b.buf = appendFramed(b.buf, record)
 	b.records++
+	failpoint.Hit(failpoint.WALAppend)
 	if wait && b.durable == nil {
 		b.durable = make(chan struct{})
 	}

@@ -7,7 +7,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/internal/chance"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -99,6 +101,7 @@ func Open(dir string, o *Options) (_ *Log, err error) {
 		}
 	}()
 
+	failpoint.Hit(failpoint.WALOpenLocked)
 	// From here on a path means what is in this directory, whatever takes its name.
 	fsys = lock.Inside()
 	opts.FS = fsys
@@ -108,14 +111,17 @@ func Open(dir string, o *Options) (_ *Log, err error) {
 	if err := fsys.SyncDir(dir); err != nil {
 		return nil, fmt.Errorf("wal: sync directory: %w", err)
 	}
+	failpoint.Hit(failpoint.WALOpenDirSynced)
 	found, err := readContents(fsys, dir, opts.Progress)
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit(failpoint.WALOpenRead)
 	l := newLog(dir, opts, lock)
 	if err := l.start(found); err != nil {
 		return nil, fmt.Errorf("wal: start a segment in %s, which this process must be able to write: %w", dir, err)
 	}
+	failpoint.Hit(failpoint.WALOpened)
 	go l.write()
 	go l.keep()
 	return l, nil
@@ -134,7 +140,12 @@ func (l *Log) start(found *contents) error {
 		if h.start, batches, err = l.takeOver(found, h.number); err != nil {
 			return err
 		}
+		if canary.On(canary.ActOnUnsynced) {
+			h.start, batches = found.end, nil
+		}
+		failpoint.Hit(failpoint.WALOpenTakenOver)
 		if found.moved {
+			failpoint.Hit(failpoint.WALOpenHold)
 			if batches, err = appendHold(batches, found, place{h.log, h.number, found.end}, h.time); err != nil {
 				return err
 			}
@@ -145,10 +156,12 @@ func (l *Log) start(found *contents) error {
 	if err := removeMeaningless(l.fs, l.dir); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALOpenCleared)
 	f, err := l.firstSegment(&h, batches)
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALOpenFreshSegment)
 	if err := l.tidy(found, h.start); err != nil {
 		_ = f.Close()
 		return err
@@ -246,6 +259,7 @@ func (l *Log) tidy(found *contents, start uint64) error {
 		if err := remove(l.fs, path); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.WALOpenStaleRemoved)
 	}
 	kept := found.segments[:0]
 	for _, s := range found.segments {
@@ -254,6 +268,7 @@ func (l *Log) tidy(found *contents, start uint64) error {
 			if err := l.fs.Remove(s.path); err != nil {
 				return err
 			}
+			failpoint.Hit(failpoint.WALOpenSuperseded)
 			continue
 		}
 		if s.end == start {
@@ -261,6 +276,7 @@ func (l *Log) tidy(found *contents, start uint64) error {
 				return err
 			}
 			s.cut = true
+			failpoint.Hit(failpoint.WALOpenTailCut)
 		}
 		kept = append(kept, s)
 	}

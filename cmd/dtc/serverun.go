@@ -22,6 +22,7 @@ import (
 	"github.com/dtc-project/dtc/cmd/dtc/internal/front"
 	"github.com/dtc-project/dtc/cmd/dtc/internal/telemetry"
 	"github.com/dtc-project/dtc/dtchttp"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/wal"
 )
 
@@ -58,6 +59,7 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.ServeListening)
 	s.metrics = telemetry.New(readVersion().Version)
 	s.control = dtchttp.NewControlHandler(s.controlOptions())
 	web := front.New(s.routes(), front.Options{Log: s.log, TLS: s.tls, LocalNames: !s.cfg.Auth() && s.local()})
@@ -77,7 +79,9 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.open(); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.ServeOpened)
 	s.control.Use(s.c)
+	failpoint.Hit(failpoint.ServeReady)
 	if err := s.banner(); err != nil {
 		return errors.Join(err, s.c.Close())
 	}

@@ -59,6 +59,7 @@ func (c *cast) wantEnough(d time.Duration) {
 	c.want("told committed during a hit", c.toldUnderHit, int(5*minutes))
 	c.want("told rolled back", c.rolledBack, int(20*minutes))
 	c.want("answers lost", c.lost, int(20*minutes))
+	c.want("asked how one ended", c.asked, int(10*minutes))
 	c.want("answers told again", c.repeated, int(10*minutes))
 	c.want("unknown after the storm", c.unknown, 1)
 }
