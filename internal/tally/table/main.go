@@ -3,8 +3,8 @@
 //
 //	go run ./internal/tally/table -dir DIR [-doc docs/testing.md]
 //
-// The page lists the rows that are expected, so that one which is no longer counted
-// does not go unseen, nor one that is new.
+// The page lists its rows, so that one which is no longer counted does not go unseen:
+// it stays, without a figure, until somebody takes it from the list.
 package main
 
 import (

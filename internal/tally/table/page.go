@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,28 +18,52 @@ const (
 	absent = "not in this run"
 )
 
-// rewrite returns the page with another table. Every row must be one that the page
-// expects.
+// rewrite returns the page with another table. What was counted and is not in the
+// list of rows is added to it, behind what else the machinery has.
 func rewrite(page string, rows map[name]*row, machine string) (string, error) {
 	want, err := expected(page)
 	if err != nil {
 		return "", err
 	}
-	var unknown []string
-	for k := range rows {
-		if !slices.Contains(want, k) {
-			unknown = append(unknown, k.String())
-		}
-	}
-	if len(unknown) > 0 {
-		slices.Sort(unknown)
-		return "", fmt.Errorf("the list of rows lacks what was counted; add, where it belongs:\n%s", strings.Join(unknown, "\n"))
-	}
-	before, _, after, err := cut(page, tableBegin, tableEnd)
+	want = extended(want, rows)
+	page, err = replace(page, rowsBegin, rowsEnd, list(want))
 	if err != nil {
 		return "", err
 	}
-	return before + tableBegin + table(want, rows, machine) + tableEnd + after, nil
+	return replace(page, tableBegin, tableEnd, table(want, rows, machine))
+}
+
+// extended returns want and every other name of rows.
+func extended(want []name, rows map[name]*row) []name {
+	for _, k := range sorted(rows) {
+		if slices.Contains(want, k) {
+			continue
+		}
+		at := len(want)
+		for i, w := range want {
+			if w.of == k.of {
+				at = i + 1
+			}
+		}
+		want = slices.Insert(slices.Clone(want), at, k)
+	}
+	return want
+}
+
+func list(names []name) string {
+	var b strings.Builder
+	for _, k := range names {
+		fmt.Fprintln(&b, k)
+	}
+	return b.String()
+}
+
+func replace(page, begin, end, by string) (string, error) {
+	before, _, after, err := cut(page, begin, end)
+	if err != nil {
+		return "", err
+	}
+	return before + begin + by + end + after, nil
 }
 
 func table(want []name, rows map[name]*row, machine string) string {
@@ -81,9 +104,6 @@ func expected(page string) (names []name, err error) {
 		default:
 			names = append(names, k)
 		}
-	}
-	if len(names) == 0 {
-		return nil, errors.New("the list of rows is empty")
 	}
 	return names, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,11 +42,7 @@ func sum(counts []tally.Count) map[name]*row {
 
 // by lists the tests, after the directory of their package.
 func (r *row) by() string {
-	tests := make([]test, 0, len(r.tests))
-	for t := range r.tests {
-		tests = append(tests, t)
-	}
-	slices.SortFunc(tests, func(a, b test) int {
+	tests := slices.SortedFunc(maps.Keys(r.tests), func(a, b test) int {
 		return cmp.Or(strings.Compare(a.dir, b.dir), strings.Compare(a.name, b.name))
 	})
 	var b strings.Builder
@@ -72,17 +69,17 @@ func thousands(n int64) string {
 	return s
 }
 
-// text prints the rows by name: for a run that is not the page's.
-func text(out io.Writer, rows map[name]*row) error {
-	names := make([]name, 0, len(rows))
-	for k := range rows {
-		names = append(names, k)
-	}
-	slices.SortFunc(names, func(a, b name) int {
+// sorted returns the names of the rows.
+func sorted(rows map[name]*row) []name {
+	return slices.SortedFunc(maps.Keys(rows), func(a, b name) int {
 		return cmp.Or(strings.Compare(a.of, b.of), strings.Compare(a.what, b.what))
 	})
+}
+
+// text prints the rows by name: for a run that is not the page's.
+func text(out io.Writer, rows map[name]*row) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	for _, k := range names {
+	for _, k := range sorted(rows) {
 		fmt.Fprintf(w, "%s\t  %s\n", thousands(rows[k].n), k)
 	}
 	return w.Flush()
