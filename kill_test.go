@@ -111,7 +111,7 @@ func TestKillAtEveryPoint(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			kills, recoveries, step := 0, 0, stride(p)
 			for _, power := range []bool{false, true} {
-				for first := 1; ; first++ {
+				for first := 1; ; first += firstStride {
 					finished := false
 					for second := 0; ; second += step {
 						if second == step {
@@ -150,8 +150,8 @@ func TestKillAtEveryPoint(t *testing.T) {
 					}
 				}
 			}
-			tally.Add(t, "killed coordinators", "runs, each killed at another step", int64(kills), 100)
-			tally.Add(t, "killed coordinators", "of them with the recovery killed too", int64(recoveries), 100)
+			tally.Add(t, "killed coordinators", "runs, each killed at another step", int64(kills), 100/firstStride)
+			tally.Add(t, "killed coordinators", "of them with the recovery killed too", int64(recoveries), 100/firstStride)
 		})
 	}
 }

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -29,14 +32,14 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, g *growth) (t *
 	if err := c.sequence(); err != nil { // may let go of the lock: before any look-up
 		return nil, false, nil, err
 	}
-	if old := c.live.find(id, t.hash); old != nil {
-		if old.fingerprint != fp {
+	if old := c.live.find(id, t.hash); old != nil && !canary.On(canary.RunIDTwice) {
+		if old.fingerprint != fp && !canary.On(canary.LiveRequestNotCompared) {
 			return nil, false, nil, fmt.Errorf("%w: %s is running with other branches or payloads", ErrTxConflict, id)
 		}
 		return old, true, nil, nil
 	}
-	if past := c.past.look(&t.key, t.hash, t.started); past != nil {
-		if past.fingerprint != fp {
+	if past := c.past.look(&t.key, t.hash, t.started); past != nil && !canary.On(canary.ForgetID) {
+		if past.fingerprint != fp && !canary.On(canary.PastRequestNotCompared) {
 			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches or payloads", ErrTxConflict, id)
 		}
 		return nil, false, past, nil
@@ -64,6 +67,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, g *growth) (t *
 	c.raise()
 	c.owners.Add(1)
 	c.begun++
+	failpoint.Hit(failpoint.TxBegun)
 	return t, false, nil, nil
 }
 
@@ -81,6 +85,13 @@ func (c *Coordinator) lookUp(id TxID) (*txn, *remembered) {
 	hash := c.past.byKey.hash(&key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if canary.On(canary.PastBeforeLive) {
+		past := c.past.look(&key, hash, c.now())
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+		return c.live.find(id, hash), past
+	}
 	if t := c.live.find(id, hash); t != nil {
 		return t, nil
 	}
@@ -164,7 +175,11 @@ func (c *Coordinator) sequence() error {
 }
 
 func (c *Coordinator) reserve(through uint64) {
-	err := c.log.Force(&txlog.Block{Incarnation: c.self.Number, Through: through})
+	force := c.log.Force
+	if canary.On(canary.BlockNotForced) {
+		force = c.log.Append
+	}
+	err := force(&txlog.Block{Incarnation: c.self.Number, Through: through})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -230,6 +245,7 @@ func (c *Coordinator) forget(t *txn) {
 			ref: t.ref(), at: t.endedAt().UnixNano(),
 		})
 	}
+	failpoint.Hit(failpoint.TxForgotten)
 }
 
 // endedAt returns the time at which a transaction that ends now has ended. The
@@ -286,7 +302,13 @@ func (l *lane) setLowWater() {
 		Replayed: c.next > 0, Held: c.hold.Load().active, Plain: !l.p.Load().mayList(), Swept: l.swept,
 		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: math.MaxUint64},
 	}
-	if oldest, ref := l.unfinished.first(); oldest != nil {
+	oldest, ref := l.unfinished.first()
+	if canary.On(canary.LowWaterOfNewest) {
+		for br := range l.unfinished.all() {
+			oldest, ref = br, br.ref()
+		}
+	}
+	if oldest != nil {
 		if v.Oldest = v.Next; ref.Incarnation == c.self.Number {
 			v.Oldest.Seq = ref.Seq // the same without touching the transaction
 		} else {
@@ -377,6 +399,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (c
 	committed, err = t.toldResult()
 	private = t.private()
 	t.mu.Unlock()
+	failpoint.Hit(failpoint.TxReturn)
 	return committed, private, err
 }
 
@@ -405,8 +428,10 @@ func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
 		case <-t.signal:
 		case <-timeoutC:
 			ev = protocol.TimedOut{}
+			failpoint.Hit(failpoint.TxTimedOut)
 		case <-done:
 			ev, done = protocol.Cancelled{Code: codeOf(ctx.Err())}, nil
+			failpoint.Hit(failpoint.TxCancelled)
 		}
 		t.mu.Lock()
 		if ev != nil {

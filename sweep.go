@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -68,10 +69,15 @@ func (c *Coordinator) sweep(l *lane) error {
 		look = c.lookEarly(l)
 	}
 	listed, err := list(ctx, r.lister, c.log.ID())
+	if canary.On(canary.BelieveFailedListing) {
+		err = nil
+	}
+	failpoint.Hit(failpoint.SweepListed)
 	suspects := c.unowned(l, listed, look)
 	if err == nil && len(suspects) > 0 {
 		var again []InDoubtBranch
 		again, err = list(ctx, r.lister, c.log.ID())
+		failpoint.Hit(failpoint.SweepListedAgain)
 		suspects = slices.DeleteFunc(suspects, func(x XID) bool {
 			return !slices.ContainsFunc(again, func(b InDoubtBranch) bool { return b.XID == x })
 		})
@@ -194,14 +200,16 @@ func (c *Coordinator) adopt(l *lane, suspects []XID, look look) int {
 		case protocol.Foreign, protocol.NotYet, protocol.Running:
 		}
 	}
-	if l.unclear = unclear; unclear == 0 {
+	if l.unclear = unclear; unclear == 0 || canary.On(canary.SweptDespiteHeld) {
 		l.swept = true
 		l.setLowWater()
 	}
 	c.mu.Unlock()
 	for _, t := range orphans {
 		c.cfg.Logger.Info("rolling back a branch that no transaction owns", "xid", t.xid.String(), "participant", l.id)
+		failpoint.Hit(failpoint.SweepLooked)
 		t.handle(protocol.Recovered{})
+		failpoint.Hit(failpoint.SweepRolledBack)
 	}
 	return len(orphans)
 }

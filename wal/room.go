@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -105,6 +106,7 @@ func (l *Log) stock(fsys vfs.FS) {
 		}
 		// Its name need not be durable: what is lost is a file without meaning.
 		l.store.add(path)
+		failpoint.Hit(failpoint.WALStocked)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -26,9 +27,11 @@ func createSegment(fsys vfs.FS, n *names, h *segmentHeader, batches []byte, free
 		if err := writeAll(f, content, 0); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.WALRotateWritten)
 		if err := f.Sync(); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.WALRotateSynced)
 		return n.publish(tmp, filepath.Join(n.dir, segmentName(h.number)))
 	}()
 	if err != nil {
@@ -47,6 +50,7 @@ func roomFor(fsys vfs.FS, path string, size int64, free string) (vfs.File, error
 	if err := fsys.Rename(free, path); err != nil {
 		return nil, err
 	}
+	failpoint.Hit(failpoint.WALRotateReused)
 	return fsys.OpenWrite(path)
 }
 
@@ -60,11 +64,13 @@ func preallocate(fsys vfs.FS, path string, size int64) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit(failpoint.WALRotateCreated)
 	if err := f.Preallocate(size); err != nil {
 		_ = f.Close()
 		_ = fsys.Remove(path) // if this fails too, the next Open does it
 		return nil, err
 	}
+	failpoint.Hit(failpoint.WALRotatePreallocated)
 	return f, nil
 }
 

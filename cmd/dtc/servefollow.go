@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/cmd/dtc/internal/config"
+	"github.com/dtc-project/dtc/internal/failpoint"
 )
 
 // lookEvery is how often the configuration file is looked at. It is small, and reading
@@ -78,6 +79,7 @@ func (f *follower) look(ctx context.Context, asked bool) {
 		f.refused(err)
 		return
 	}
+	failpoint.Hit(failpoint.ServeReread)
 	f.log.Info("the configuration was read", "file", f.sources.File, "participants", len(cfg.Participants))
 }
 

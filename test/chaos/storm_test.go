@@ -64,6 +64,7 @@ func (c *cast) wantEnough(d time.Duration) {
 	c.count("told committed during a kill, a stop or a partition", c.toldUnderHit, int(5*minutes))
 	c.count("told rolled back", c.rolledBack, int(20*minutes))
 	c.count("answers lost", c.lost, int(20*minutes))
+	c.want("asked how one ended", c.asked, int(10*minutes))
 	c.count("answers told again, and the same", c.repeated, int(10*minutes))
 	c.want("unknown after the storm", c.unknown, 1)
 }
