@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/chance"
 	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -23,9 +24,7 @@ func (l *Log) write() {
 	for {
 		l.mu.Lock()
 		l.recycle()
-		for len(l.queue) == 0 && !l.closing && !l.look {
-			l.work.Wait()
-		}
+		l.await()
 		look := l.look
 		l.look = false
 		l.group, l.queue = l.queue, l.group
@@ -49,6 +48,24 @@ func (l *Log) write() {
 	}
 	<-l.keeper.done
 	l.closeErr = l.finish()
+}
+
+// await waits until there is something to do. The caller holds the mutex.
+func (l *Log) await() {
+	for {
+		for len(l.queue) == 0 && !l.closing && !l.look {
+			l.work.Wait()
+		}
+		if !chance.Turns() {
+			return
+		}
+		l.mu.Unlock()
+		chance.Turn()
+		l.mu.Lock()
+		if len(l.queue) > 0 || l.closing || l.look {
+			return
+		}
+	}
 }
 
 // writeGroup writes the batches in order and tells everybody who waits for one
@@ -100,17 +117,9 @@ func (l *Log) writeBatch(b *batch) error {
 func (l *Log) sync(batches []*batch) error {
 	began := time.Now()
 	failpoint.Hit(failpoint.WALBeforeSync)
-	if canary.On(canary.AckBeforeSync) {
-		l.mu.Lock()
-		tell(batches, nil)
-		l.mu.Unlock()
-	}
-	err := error(nil)
-	if !canary.On(canary.SkipSync) {
-		err = l.file.Sync()
-	}
+	err := l.syncFile()
 	if err != nil && canary.On(canary.RetryFailedSync) {
-		err = l.file.Sync()
+		err = l.syncFile()
 	}
 	if err != nil && !canary.On(canary.IgnoreFailedSync) {
 		return err
@@ -134,6 +143,13 @@ func (l *Log) sync(batches []*batch) error {
 		l.onSynced(took, records)
 	}
 	return nil
+}
+
+func (l *Log) syncFile() error {
+	if canary.On(canary.SkipSync) {
+		return nil
+	}
+	return l.file.Sync()
 }
 
 // rotate goes on in a new segment with room for size bytes. The old one has been

@@ -160,9 +160,7 @@ func (w *world) step(limit time.Duration) bool {
 	}
 	gone := e.whose != nil && e.whose.dead.Load()
 	if !gone {
-		if e.label != "" {
-			w.trace(e.label)
-		}
+		w.trace(e.label)
 		if e.do != nil {
 			e.do()
 		}

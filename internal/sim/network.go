@@ -93,6 +93,12 @@ func (r remote) call(ctx context.Context, c *call) reply {
 	if r.inline {
 		return r.local(ctx, c)
 	}
+	if r.party.local {
+		if !w.gate(p.life, c.name, quick, func() { w.leaves(c) }) {
+			return silent(errDead)
+		}
+		return r.here(ctx, c)
+	}
 	if !w.gate(p.life, c.name, quick, func() { w.leaves(c); w.transmit(c) }) {
 		return silent(errDead)
 	}

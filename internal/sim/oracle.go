@@ -55,6 +55,7 @@ type branch struct {
 	prepared, committed, undone bool // ever
 	refusing                    bool // a rollback was acknowledged
 	readOnly                    bool
+	since                       time.Duration // it has been prepared
 }
 
 func newKnowledge(w *world) *knowledge {
@@ -215,6 +216,7 @@ func (w *world) leaves(c *call) {
 	defer k.mu.Unlock()
 	t := k.tx(c.branch.XID, c.branch.TxID)
 	t.branch(c.to)
+	k.lowWater(c)
 	if t.resolved {
 		return
 	}
@@ -232,6 +234,28 @@ func (w *world) leaves(c *call) {
 	case "prepare":
 		if t.committed {
 			w.violation("I2", "prepare of %s, which is decided, leaves for %s", short(t.xid), c.to.id)
+		}
+	}
+}
+
+// lowWater checks that the low water of a message has not passed what its receiver
+// has held prepared since before the sender was started: the sender must have found it
+// in its log, or in a listing. A prepare that is only being carried out is in neither;
+// it does no harm, since its row stands until a later sweep finds it. The caller holds
+// k.mu.
+func (k *knowledge) lowWater(c *call) {
+	low := c.branch.LowWater
+	if low.IsZero() || low.Log != c.branch.XID.Log {
+		return
+	}
+	for _, t := range k.order {
+		if t.resolved || t.xid.Log != low.Log || t.xid.Compare(low) >= 0 {
+			continue
+		}
+		for _, b := range t.branches {
+			if b.party == c.to && b.state == dtctest.Prepared && b.since < c.from.began {
+				k.w.violation("I8", "low water %s passes %s, which %s holds prepared", short(low), short(t.xid), c.to.id)
+			}
 		}
 	}
 }
@@ -281,12 +305,12 @@ func (k *knowledge) look(t *tx, b *branch) {
 		switch {
 		case b.committed:
 			w.violation("I7", "%s is prepared after it was committed", where)
-		case b.undone || b.refusing:
+		case (b.undone || b.refusing) && !b.party.local: // that one is rolled back once more
 			w.violation("I8", "%s is prepared after it was rolled back", where)
 		}
-		b.prepared = true
+		b.prepared, b.since = true, w.now()
 	case dtctest.Committed:
-		if b.undone {
+		if b.undone && !b.party.local {
 			w.violation("I7", "%s is committed after it was rolled back", where)
 		}
 		b.committed = true
@@ -298,6 +322,11 @@ func (k *knowledge) look(t *tx, b *branch) {
 	case dtctest.ReadOnly:
 		b.readOnly = true
 	case dtctest.Unknown:
+		if b.party.local {
+			b.undone = b.prepared && !b.committed
+			b.state = now
+			return
+		}
 		if b.prepared && !b.committed && !b.undone {
 			w.violation("I6", "%s has lost its vote", where)
 		}

@@ -18,7 +18,9 @@ type party struct {
 	id       string
 	listing  bool
 	inline   bool
-	foreign  dtc.XID // a branch of another log; see [world.plant]
+	local    bool          // see [local]
+	cold     time.Duration // it does not know its branches until then
+	foreign  dtc.XID       // a branch of another log; see [world.plant]
 	server   dtc.Participant
 	lister   dtc.Lister
 	life     *life
@@ -63,6 +65,12 @@ func (p *party) begin() {
 
 // serve lets the participant carry out a request, and looks at what it did.
 func (p *party) serve(ctx context.Context, c *call) (rep reply) {
+	if p.cold > p.w.now() && !p.w.calm {
+		if c.verb == "commit" || c.verb == "rollback" {
+			return reply{err: dtc.ErrUnknownBranch}
+		}
+		return silent(errCold)
+	}
 	switch c.verb {
 	case "prepare":
 		rep.vote, rep.err = p.server.Prepare(ctx, c.branch)
@@ -122,9 +130,11 @@ func (p *party) vote(b dtc.Branch) (dtc.Vote, error) {
 	return dtc.VoteCommit, nil
 }
 
+var errCold = errors.New("not ready: it reads its books")
+
 // fall kills a participant's process; it comes back with all that was durable.
 func (w *world) fall(p *party) {
-	if p.down || p.inline {
+	if p.down || p.inline || p.local {
 		return
 	}
 	w.trace("  CRASH of ", p.id)
@@ -141,14 +151,18 @@ func (w *world) rise(p *party) {
 		return
 	}
 	w.faulty--
-	p.restart()
 	p.begin()
+	p.restart()
+	if w.plan.faults&PartyCold != 0 && w.chance(0.5) {
+		p.cold = w.now() + w.draw(span{time.Millisecond, 5 * time.Second})
+		w.trace("  cold: ", p.id)
+	}
 }
 
 // cut parts a participant from the coordinator for a while, in one direction or
 // both.
 func (w *world) cut(p *party) {
-	if p.inline {
+	if p.inline || p.local {
 		return
 	}
 	until := w.now() + w.draw(span{10 * time.Millisecond, 20 * time.Second})

@@ -23,6 +23,7 @@ const (
 	PartyCrashes                     // a participant's process dies
 	PartyHangs                       // it takes up to many seconds
 	PartyErrors                      // it answers with errors
+	PartyCold                        // after a crash it does not know its branches at first
 	Deaf                             // a call does not notice that its context ended
 	ClientsGiveUp                    // the client's context ends early
 	Forgets                          // few outcomes are remembered
@@ -37,7 +38,7 @@ const All Faults = 1<<numFaults - 1
 
 var faultNames = [numFaults]string{
 	"kills", "power-losses", "kills-recovery", "closings", "pauses", "sync-fails", "disk-full", "disk-slow",
-	"loses", "repeats", "lates", "slows", "partitions", "party-crashes", "party-hangs", "party-errors",
+	"loses", "repeats", "lates", "slows", "partitions", "party-crashes", "party-hangs", "party-errors", "party-cold",
 	"deaf", "clients-give-up", "forgets", "crowds", "registry", "operators",
 }
 
@@ -84,7 +85,7 @@ const (
 	guardParty                        // package guard over a database
 	inlineParty                       // in the process, and lists
 	inlinePlainParty                  // in the process, and does not
-	numPartyKinds
+	localParty                        // functions in the process that take their time
 )
 
 // settings are what a seed chooses, with the faults that are on.
@@ -123,7 +124,7 @@ func choose(seed uint64, faults Faults) settings {
 	for range 3 + r.IntN(3) {
 		// Mostly such as list: then a prepare record is not forced, and less protects
 		// what they hold.
-		kinds := [...]partyKind{guardParty, guardParty, memoryParty, memoryParty, plainParty, inlineParty, inlinePlainParty}
+		kinds := [...]partyKind{guardParty, guardParty, memoryParty, memoryParty, plainParty, localParty, inlineParty, inlinePlainParty}
 		k := kinds[r.IntN(len(kinds))]
 		s.parties = append(s.parties, k)
 	}

@@ -26,6 +26,7 @@ type process struct {
 	c       *dtc.Coordinator // nil until it is open
 	closing bool
 	full    bool // the disk is
+	began   time.Duration
 	durable map[dtc.XID]bool
 }
 
@@ -34,7 +35,7 @@ const logDir = "log"
 // boot starts the coordinator on a disk.
 func (w *world) boot(disk *vfs.Mem) {
 	w.opened++
-	p := &process{life: newLife(fmt.Sprintf("c%d", w.opened)), w: w, disk: disk, durable: map[dtc.XID]bool{}}
+	p := &process{life: newLife(fmt.Sprintf("c%d", w.opened)), w: w, disk: disk, began: w.now(), durable: map[dtc.XID]bool{}}
 	disk.SetHook(p.disked)
 	w.proc = p
 	if w.plan.faults&KillsRecovery != 0 && w.result.Counts.RecoveryKilled < w.plan.crashes && w.chance(0.5) {

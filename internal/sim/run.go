@@ -43,6 +43,7 @@ func Run(t *testing.T, seed uint64, opts Options) *Result {
 	defer watchdog.Stop()
 	synctest.Test(t, func(*testing.T) {
 		w := newWorld(seed, choose(seed, Plan(seed)&^opts.Without), opts.Trace)
+		defer chance.SetTurn(func() { w.gate(nil, "a writer takes what there is", instant, nil) })()
 		w.simulate(seed)
 		result = w.result
 	})
@@ -82,9 +83,12 @@ const collectEvery = 32
 func (w *world) simulate(seed uint64) {
 	for i, kind := range w.plan.parties {
 		id := "p" + strconv.Itoa(i)
-		if kind == guardParty {
+		switch kind {
+		case guardParty:
 			w.parties = append(w.parties, newGuardParty(w, id, 1+w.rng.IntN(6)))
-		} else {
+		case localParty:
+			w.parties = append(w.parties, newLocalParty(w, id))
+		case memoryParty, plainParty, inlineParty, inlinePlainParty:
 			w.parties = append(w.parties, newMemoryParty(w, id, kind))
 		}
 	}
