@@ -123,22 +123,3 @@ const (
 	// PruneUnstored drops rows below a low water that is seen and not stored.
 	PruneUnstored Bug = "prune-unstored"
 )
-
-// All lists every planted bug.
-var All = append([]Bug{
-	TellBeforeSync, PresumeBeforeReplay, ForgetBeforeLastAck, BelieveNotFound,
-	LookBeforeList, NoSecondRollback, LowWaterPastUnswept, LowWaterPastUnfinished,
-	SweepTheLive, SpareTheSilent, OneVoteMissing, ReadOnlyDecides, AbortReversed,
-	PlainNotForced, RecoverFirstBranch, RecoverWithoutVotes,
-
-	PresumeOwn, SecondVoteCounts,
-	BelieveFailedListing, IncarnationNotForced, LiveRequestNotCompared,
-	PastRequestNotCompared, ForgetOutcomesEarly, RememberAbortsOnly,
-
-	SkipSync, IgnoreFailedSync, RetryFailedSync, NoChecksum, CutDurable,
-	ActOnUnsynced, RotateUnsynced, MarkBeforeSync, RecycleLive, DropDecided, DropPlain,
-	DropCommittedOutcomes, DropOutcomesEarly, NamesUnsynced,
-
-	NoTombstone, CommitUnknown, PrepareAfterRollback, CommitTwice, VoteAnyway,
-	ReadOnlyKeeps, PrunePrepared, PruneUnstored,
-}, Pairs...)
