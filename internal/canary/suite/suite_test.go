@@ -85,9 +85,10 @@ var table = []struct {
 // which it should be.
 func TestCanaries(t *testing.T) {
 	b := &bench{t.TempDir(), map[string]string{}}
-	ways, bugs := 0, 0
+	ways, bugs, tried := 0, 0, 0
 	for _, row := range table {
-		ok := t.Run(string(row.bug), func(t *testing.T) {
+		t.Run(string(row.bug), func(t *testing.T) {
+			tried++
 			for i, f := range row.finders {
 				b.binary(t, f.pkg)
 				began := time.Now()
@@ -102,10 +103,13 @@ func TestCanaries(t *testing.T) {
 					tally.Add(t, "canaries", "runs until "+string(row.bug), int64(n), 1)
 				}
 			}
+			if !t.Failed() {
+				bugs++
+			}
 		})
-		if ok {
-			bugs++
-		}
+	}
+	if tried < len(table) {
+		return // somebody asked for a few of them
 	}
 	tally.Add(t, "canaries", "planted bugs found", int64(bugs), 24)
 	tally.Add(t, "canaries", "ways in which they are found", int64(ways), 24)
