@@ -410,10 +410,10 @@ func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
 		case <-t.signal:
 		case <-timeoutC:
 			ev = protocol.TimedOut{}
-			failpoint.Hit(failpoint.TxTimedOut)
 			if done != nil && ctx.Err() != nil { // both are over: the caller's word counts
 				ev, done = protocol.Cancelled{Code: codeOf(ctx.Err())}, nil
 			}
+			failpoint.Hit(failpoint.TxTimedOut)
 		case <-done:
 			ev, done = protocol.Cancelled{Code: codeOf(ctx.Err())}, nil
 			failpoint.Hit(failpoint.TxCancelled)

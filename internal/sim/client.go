@@ -162,7 +162,7 @@ func (c *client) try(j *job, wait span) Answer {
 	var a Answer
 	var x dtc.XID
 	if j.kind == OpOutcome {
-		a, x = c.outcome(p, j)
+		a = c.outcome(p, j)
 	} else {
 		a, x = c.run(ctx, p, j)
 	}
@@ -260,12 +260,12 @@ func (c *client) steps(ctx context.Context, p *process, j *job) (Answer, dtc.XID
 	return c.w.answer(p, info.Outcome, err), info.XID
 }
 
-func (c *client) outcome(p *process, j *job) (Answer, dtc.XID) {
+func (c *client) outcome(p *process, j *job) Answer {
 	o, err := p.c.Outcome(context.Background(), j.id)
 	if err == nil && o == dtc.OutcomeUnknown {
-		return Unfinished, dtc.XID{}
+		return Unfinished
 	}
-	return c.w.answer(p, o, err), dtc.XID{}
+	return c.w.answer(p, o, err)
 }
 
 // answer sorts out what a call returned.

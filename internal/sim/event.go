@@ -120,9 +120,8 @@ func (w *world) absorb() {
 	w.spare = fresh
 }
 
-// step lets one event happen, or time pass until something may. It returns false
-// when nothing happened up to the limit.
-func (w *world) step(limit time.Duration) bool {
+// step lets one event happen, or time pass until something may, up to the limit.
+func (w *world) step(limit time.Duration) {
 	synctest.Wait()
 	select {
 	case <-w.arrived:
@@ -136,7 +135,7 @@ func (w *world) step(limit time.Duration) bool {
 			next = min(next, w.waiting[0].at)
 		}
 		if next <= now {
-			return false
+			return
 		}
 		w.timer.Reset(next - now)
 		select {
@@ -144,19 +143,19 @@ func (w *world) step(limit time.Duration) bool {
 		case <-w.arrived:
 		}
 		w.timer.Stop()
-		return true
+		return
 	}
 	e := heap.Pop(&w.waiting).(*event)
 	if l := e.whose; l != nil && !l.dead.Load() && l.until > now {
 		e.at = l.until + time.Duration(w.rng.Int64N(int64(time.Millisecond)))
 		heap.Push(&w.waiting, e)
-		return true
+		return
 	}
 	w.mu.Lock()
 	left := e.left
 	w.mu.Unlock()
 	if left {
-		return true
+		return
 	}
 	gone := e.whose != nil && e.whose.dead.Load()
 	if !gone {
@@ -173,7 +172,6 @@ func (w *world) step(limit time.Duration) bool {
 	if !gone {
 		w.happened()
 	}
-	return true
 }
 
 // run lets the world go on until done, or until the limit; it reports whether it

@@ -138,7 +138,7 @@ func (b *books) prepare(ctx context.Context, tx *sql.Tx, br dtc.Branch) (dtc.Vot
 		br.XID.String(), string(br.TxID)); err != nil {
 		return dtc.VoteAbort, err
 	}
-	if err := b.work(ctx, "prepare", br); err != nil {
+	if err := b.work(ctx, "prepare"); err != nil {
 		return dtc.VoteAbort, err
 	}
 	return b.vote(br)
@@ -153,7 +153,7 @@ func (b *books) commit(ctx context.Context, tx *sql.Tx, br dtc.Branch) error {
 		br.XID.String(), string(br.TxID)); err != nil {
 		return err
 	}
-	return b.work(ctx, "commit", br)
+	return b.work(ctx, "commit")
 }
 
 func (b *books) rollback(ctx context.Context, tx *sql.Tx, br dtc.Branch) error {

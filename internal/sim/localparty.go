@@ -55,7 +55,7 @@ func (l *local) ID() string { return l.id }
 
 // Prepare implements [dtc.Participant].
 func (l *local) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
-	if err := l.work(ctx, "prepare", b); err != nil {
+	if err := l.work(ctx, "prepare"); err != nil {
 		return dtc.VoteAbort, err
 	}
 	v, err := l.vote(b)
@@ -67,7 +67,7 @@ func (l *local) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 
 // Commit implements [dtc.Participant].
 func (l *local) Commit(ctx context.Context, b dtc.Branch) error {
-	if err := l.work(ctx, "commit", b); err != nil {
+	if err := l.work(ctx, "commit"); err != nil {
 		return err
 	}
 	if l.row(b.XID) == dtctest.Unknown {
@@ -79,7 +79,7 @@ func (l *local) Commit(ctx context.Context, b dtc.Branch) error {
 
 // Rollback implements [dtc.Participant].
 func (l *local) Rollback(ctx context.Context, b dtc.Branch) error {
-	if err := l.work(ctx, "rollback", b); err != nil {
+	if err := l.work(ctx, "rollback"); err != nil {
 		return err
 	}
 	if l.row(b.XID) == dtctest.Committed {

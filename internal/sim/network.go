@@ -205,7 +205,9 @@ func (w *world) deliver(c *call, i int) {
 		w.result.Counts.Late++
 	}
 	server := p.life
+	w.executing.Add(1)
 	w.goes(func() {
+		defer w.executing.Add(-1)
 		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), serverKey{}, &serving{server, c.name + nth(i), c.branch}))
 		defer cancel()
 		rep := p.serve(ctx, c)

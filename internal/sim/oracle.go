@@ -115,6 +115,9 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 			if p.dead.Load() {
 				return
 			}
+			k.mu.Lock()
+			w.result.Counts.Appends++
+			k.mu.Unlock()
 			w.note(p.name + " appends " + record + " of " + short(t.XID))
 			k.mu.Lock()
 			defer k.mu.Unlock()

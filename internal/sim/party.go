@@ -46,13 +46,13 @@ func newMemoryParty(w *world, id string, kind partyKind) *party {
 		crash: m.Crash, restart: func() { m.Restart(true) }, state: m.State, prepared: m.Prepared,
 	}
 	m.OnPrepare = func(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
-		if err := p.work(ctx, "prepare", b); err != nil {
+		if err := p.work(ctx, "prepare"); err != nil {
 			return dtc.VoteAbort, err
 		}
 		return p.vote(b)
 	}
-	m.OnCommit = func(ctx context.Context, b dtc.Branch) error { return p.work(ctx, "commit", b) }
-	m.OnRollback = func(ctx context.Context, b dtc.Branch) error { return p.work(ctx, "rollback", b) }
+	m.OnCommit = func(ctx context.Context, _ dtc.Branch) error { return p.work(ctx, "commit") }
+	m.OnRollback = func(ctx context.Context, _ dtc.Branch) error { return p.work(ctx, "rollback") }
 	p.begin()
 	return p
 }
@@ -87,7 +87,7 @@ func (p *party) serve(ctx context.Context, c *call) (rep reply) {
 }
 
 // work is what a participant does for a branch: it takes its time, and may fail.
-func (p *party) work(ctx context.Context, verb string, b dtc.Branch) error {
+func (p *party) work(ctx context.Context, verb string) error {
 	w := p.w
 	s, ok := ctx.Value(serverKey{}).(*serving)
 	if p.inline || !ok {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,8 +26,8 @@ type process struct {
 	disk    *vfs.Mem
 	c       *dtc.Coordinator // nil until it is open
 	closing bool
-	full    bool // the disk is
 	began   time.Duration
+	syncs   atomic.Int64
 	durable map[dtc.XID]bool
 }
 
@@ -52,7 +53,7 @@ func (w *world) boot(disk *vfs.Mem) {
 		}
 		c, err := p.open()
 		if err != nil {
-			w.post(p.life, p.name+" does not open: "+err.Error(), quick, func() { w.failedToOpen(p, err) })
+			w.post(p.life, p.name+" does not open: "+err.Error(), quick, func() { w.failedToOpen(err) })
 			return
 		}
 		if !w.gate(p.life, p.name+" is open", instant, func() { w.ready(p, c) }) {
@@ -106,7 +107,7 @@ func (p *process) open() (*dtc.Coordinator, error) {
 }
 
 // failedToOpen tries again if the disk was at fault, and nothing else may be.
-func (w *world) failedToOpen(p *process, err error) {
+func (w *world) failedToOpen(err error) {
 	if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.ENOSPC) {
 		w.violation("I12", "the log does not open: %v", err)
 		return
@@ -135,6 +136,7 @@ func (w *world) kill(power bool) {
 	}
 	p.disk.SetHook(p.disked)
 	w.die(p.life)
+	w.result.Counts.Syncs += int(p.syncs.Load())
 	w.event(map[bool]OpKind{false: OpKilled, true: OpPowerLost}[power])
 	w.know.crashed(power)
 	if p.c != nil {
@@ -186,7 +188,7 @@ func (w *world) restart() {
 }
 
 func (w *world) closed(p *process, err error) {
-	if err != nil && p.c.Err() == nil && !p.full {
+	if err != nil && p.c.Err() == nil {
 		w.trace("  not in order: ", err.Error())
 	}
 	p.disk.SetHook(nil)
@@ -223,6 +225,9 @@ func (p *process) disked(op, path string) error {
 		return errDead
 	}
 	when, verb, _ := strings.Cut(op, " ")
+	if when == "after" && verb == "sync" {
+		p.syncs.Add(1)
+	}
 	if slices.Contains(reading, verb) || when == "after" && verb != "write" && verb != "sync" && verb != "rename" {
 		return nil
 	}

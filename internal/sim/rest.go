@@ -6,6 +6,7 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtctest"
+	"github.com/dtc-project/dtc/internal/vfs"
 )
 
 // settle checks that the world comes to rest once nothing goes wrong any more, and
@@ -16,6 +17,13 @@ func (w *world) settle() {
 			w.violation("L1", "after %v without a fault clients still wait, or nobody serves them", healTime)
 		}
 		return
+	}
+	if w.away != nil {
+		if !w.rests("L3") {
+			return
+		}
+		w.trace("  ", w.away.id, " is back")
+		w.away.cutTo, w.away.cutFrom, w.away = 0, 0, nil
 	}
 	if !w.rests("L1") {
 		return
@@ -29,6 +37,7 @@ func (w *world) settle() {
 	}
 	w.inOrder()
 	w.untouched()
+	w.small(w.proc.disk)
 	w.again()
 }
 
@@ -75,10 +84,32 @@ func (w *world) rests(name string) bool {
 }
 
 func (w *world) atRest() bool {
-	if !w.serving() || w.proc.c.Stats().Unfinished > 0 {
+	switch {
+	case !w.serving() || w.executing.Load() > 0:
+		return false
+	case w.away != nil:
+		return w.waitsForOne()
+	case w.proc.c.Stats().Unfinished > 0:
 		return false
 	}
 	for _, p := range w.parties {
+		if len(w.holds(p)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// waitsForOne reports whether every branch that is unfinished is one of the
+// participant that stays away.
+func (w *world) waitsForOne() bool {
+	for _, p := range w.parties {
+		if p == w.away {
+			continue
+		}
+		for range w.proc.c.Transactions(dtc.Filter{Participant: p.id}) {
+			return false // it has an unfinished branch there
+		}
 		if len(w.holds(p)) > 0 {
 			return false
 		}
@@ -158,6 +189,22 @@ func (w *world) once(i *identity) {
 		w.violation("told", "%s was told committed, and never carried out", i.id)
 	}
 }
+
+// small checks that the log is no longer than what must be kept of it: the segments
+// that no checkpoint is worth while for yet, and those of openings that wrote little.
+func (w *world) small(disk *vfs.Mem) {
+	segments := 0
+	for _, path := range disk.Files() {
+		if strings.HasSuffix(path, ".seg") {
+			segments++
+		}
+	}
+	if segments > mostSegments {
+		w.violation("L2", "at rest the log has %d segments: %v", segments, disk.Files())
+	}
+}
+
+const mostSegments = 9
 
 // again closes the coordinator and opens it once more: what it says of each id must
 // not change.

@@ -112,6 +112,7 @@ func (w *world) simulate(seed uint64) {
 }
 
 const (
+	always     = time.Duration(1) << 60
 	faultyTime = 2 * time.Minute
 	healTime   = 10 * time.Minute
 )
@@ -137,16 +138,16 @@ func (w *world) arm() {
 		}
 	}
 	crash := func(power bool) func() { return func() { w.kill(power) } }
-	again(Kills, 1500, max(1, s.crashes), crash(false))
-	again(PowerLosses, 1500, max(1, s.crashes), crash(true))
-	again(Closings, 1500, 2, w.restart)
-	again(Partitions, 1000, 4, func() { w.cut(w.anybody()) })
-	again(PartyCrashes, 1000, 4, func() { w.fall(w.anybody()) })
-	again(SyncFails, 1000, 1, func() { w.proc.disk.FailSync(1 + w.rng.IntN(4)) })
-	again(Pauses, 1000, 2, w.pause)
+	again(Kills, 700, max(1, s.crashes), crash(false))
+	again(PowerLosses, 700, max(1, s.crashes), crash(true))
+	again(Closings, 900, 2, w.restart)
+	again(Partitions, 600, 4, func() { w.cut(w.anybody()) })
+	again(PartyCrashes, 600, 4, func() { w.fall(w.anybody()) })
+	again(SyncFails, 700, 1, func() { w.proc.disk.FailSync(1 + w.rng.IntN(4)) })
+	again(Pauses, 700, 2, w.pause)
 	again(Registry, 1000, 2, w.reregister)
 	again(Operators, 800, 2, func() { w.operate(5) })
-	again(DiskFull, 1000, 1, w.fill)
+	again(DiskFull, 700, 1, w.fill)
 }
 
 func (w *world) anybody() *party { return w.parties[w.rng.IntN(len(w.parties))] }
@@ -161,7 +162,6 @@ func (w *world) pause() {
 // fill leaves little room on the disk, for a while.
 func (w *world) fill() {
 	p := w.proc
-	p.full = true
 	w.trace("  DISK FULL")
 	p.disk.LimitSpace(w.rng.Int64N(64 << 10))
 	w.post(p.life, "there is room on the disk", span{10 * time.Millisecond, 10 * time.Second}, func() { p.disk.LimitSpace(1 << 40) })
@@ -179,6 +179,11 @@ func (w *world) heal() {
 		w.rise(p)
 		p.cutTo, p.cutFrom = 0, 0
 	}
+	if p := w.anybody(); !p.inline && !p.local && w.rng.IntN(4) == 0 {
+		w.trace("  but for ", p.id, ", which stays away")
+		p.cutTo, p.cutFrom = always, always
+		w.away = p
+	}
 }
 
 // end lets every goroutine of the world come home.
@@ -187,6 +192,7 @@ func (w *world) end() {
 	w.calm = true
 	limit := w.now() + time.Hour
 	w.die(w.proc.life)
+	w.result.Counts.Syncs += int(w.proc.syncs.Load())
 	if c := w.proc.c; c != nil {
 		w.goes(func() { _ = c.Close() })
 	}

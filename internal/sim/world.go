@@ -41,6 +41,9 @@ type world struct {
 	faulty   int // things that are broken now
 	messages int
 
+	away      *party       // stays away for a while after everything else has healed
+	executing atomic.Int64 // requests at participants
+
 	operating bool // an operator is at work
 
 	proc    *process
@@ -145,15 +148,13 @@ func short(x dtc.XID) string {
 
 // trigger is a fault that happens after a number of events.
 type trigger struct {
-	in   int // events from now; 0 is off
+	in   int // events from now
 	fire func()
 }
 
-// after arms a trigger: somewhere within the next n events.
-func (w *world) within(n int, fire func()) *trigger {
-	t := &trigger{in: 1 + w.rng.IntN(n), fire: fire}
-	w.triggers = append(w.triggers, t)
-	return t
+// within lets a fault happen somewhere within the next n events.
+func (w *world) within(n int, fire func()) {
+	w.triggers = append(w.triggers, &trigger{in: 1 + w.rng.IntN(n), fire: fire})
 }
 
 // happened counts an event, and lets those faults happen whose time has come.
