@@ -554,3 +554,35 @@ func TestCheckpointKeepsTimes(t *testing.T) {
 		}
 	})
 }
+
+// TestOutcomesAreKept: checkpoints drop no outcome before its time.
+func TestOutcomesAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := keeping(vfs.NewMem())
+		o.OutcomeLimit, o.OutcomeRetention = 0, time.Hour
+		l, tt := told(t, o, 0)
+		must(t, tt.until(l, func() bool {
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			return l.Checkpoints().Made > 20
+		}))
+		made := l.Checkpoints().At
+		must(t, l.Close())
+		l, err := wal.Open(dir, o)
+		must(t, err)
+		var horizon time.Time
+		must(t, l.Replay(func(e txlog.Entry) error {
+			if r, ok := e.Record.(*txlog.Horizon); ok {
+				horizon = r.At
+			}
+			return nil
+		}))
+		must(t, l.Close())
+		switch {
+		case horizon.IsZero():
+			t.Error("nothing was ever forgotten: nothing was shown")
+		case made.Sub(horizon) < o.OutcomeRetention:
+			t.Errorf("what ended at %v is forgotten after %v", horizon, made.Sub(horizon))
+		}
+	})
+}

@@ -109,7 +109,7 @@ const (
 	// NoTombstone acknowledges a rollback of the unknown and keeps nothing.
 	NoTombstone Bug = "no-tombstone"
 	// CommitUnknown acknowledges a commit of a branch that nobody prepared.
-	CommitUnknown Bug = "commit-unknown"
+	CommitUnknown Bug = "ack-unknown-commit"
 	// PrepareAfterRollback votes commit for a branch that was rolled back.
 	PrepareAfterRollback Bug = "prepare-after-rollback"
 	// CommitTwice carries out a repeated commit again.
