@@ -13,9 +13,10 @@
 //	                                    when the file LOCK has been deleted (then it
 //	                                    cannot name it), and when both start at once
 //	killed                              leaves no lock
-//	no descriptors                      serves the connections it has. The log needs none
-//	                                    until a segment is full; then it may fail, says
-//	                                    so, and a restart finishes everything
+//	no descriptors                      serves the connections it has, and finishes what
+//	                                    it has begun in segments that are open already;
+//	                                    refuses new work when those run out; takes it up
+//	                                    again, without a restart, when it can open files
 //	no memory                           dies; a restart finishes everything
 //	directory removed                   fails its log before it tells another decision, or
 //	                                    within a second. All decisions in it are lost: the
