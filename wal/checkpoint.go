@@ -222,7 +222,13 @@ func (l *Log) free(segments []segment, old checkpointHeader) error {
 		return err
 	}
 	failpoint.Hit(failpoint.WALFreed)
-	l.store.add(freed...)
+	for _, path := range freed {
+		file := spare{path: path}
+		if f, err := k.fs.OpenWrite(path); err == nil { // else it is opened when it is needed
+			file.file = bare(f)
+		}
+		l.store.add(file)
+	}
 	return nil
 }
 

@@ -23,7 +23,8 @@
 //     remembered any more.
 //  7. When the disk is full, [Log.Room] says so while there is still a reserve of
 //     two segments, in which what was begun can finish; when there is room again,
-//     it says that too.
+//     it says that too. So it does when the process has used up its file
+//     descriptors: the files of the reserve are open.
 //  8. A log whose newest segment is not the file that it was made as is a copy, or
 //     was restored from one. It opens with a [txlog.Hold] behind its records.
 //  9. A log whose directory or newest segment is removed, renamed or replaced while it

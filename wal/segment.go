@@ -13,7 +13,7 @@ import (
 // the segment is complete. The file is that of the given path, which holds
 // nothing of value and has the size that the header says; or a new one if the
 // path is empty.
-func createSegment(fsys vfs.FS, n *names, h *segmentHeader, batches []byte, free string) (vfs.File, error) {
+func createSegment(fsys vfs.FS, n *names, h *segmentHeader, batches []byte, free spare) (vfs.File, error) {
 	tmp := filepath.Join(n.dir, numbered(h.number, temporarySuffix))
 	f, err := roomFor(fsys, tmp, h.size, free)
 	if err != nil {
@@ -43,14 +43,18 @@ func createSegment(fsys vfs.FS, n *names, h *segmentHeader, batches []byte, free
 }
 
 // roomFor returns the file at path, which has the room of size bytes.
-func roomFor(fsys vfs.FS, path string, size int64, free string) (vfs.File, error) {
-	if free == "" {
+func roomFor(fsys vfs.FS, path string, size int64, free spare) (vfs.File, error) {
+	if free.path == "" {
 		return preallocate(fsys, path, size)
 	}
-	if err := fsys.Rename(free, path); err != nil {
+	if err := fsys.Rename(free.path, path); err != nil {
+		free.close()
 		return nil, err
 	}
 	failpoint.Hit(failpoint.WALRotateReused)
+	if free.file != nil {
+		return free.file, nil
+	}
 	return fsys.OpenWrite(path)
 }
 

@@ -266,6 +266,9 @@ func (l *Log) finish() error {
 		err = fmt.Errorf("wal: close: %w", err)
 	}
 	failpoint.Hit(failpoint.WALClosed)
+	for free := l.store.take(0); free.path != ""; free = l.store.take(0) {
+		free.close() // the next Open removes it
+	}
 	return errors.Join(err, l.lock.Close())
 }
 
@@ -283,9 +286,9 @@ func (l *Log) markClean() error {
 	if err != nil && (l.store.room() != nil || errors.Is(err, syscall.ENOSPC)) {
 		// The disk is full, even if the store never noticed because it had all that
 		// it wants. What is in it is room for the mark.
-		if path := l.store.take(0); path != "" {
+		if free := l.store.take(0); free.path != "" {
 			l.store.setShort(err)
-			if err := l.disk.Remove(path); err != nil {
+			if err := free.discard(l.disk); err != nil {
 				return err
 			}
 			err = l.writeClean()
@@ -297,8 +300,8 @@ func (l *Log) markClean() error {
 	failpoint.Hit(failpoint.WALCleanMark)
 	l.probe()
 	if l.store.room() == nil { // else the next Open may need them
-		for path := l.store.take(0); path != ""; path = l.store.take(0) {
-			if err := l.disk.Remove(path); err != nil {
+		for free := l.store.take(0); free.path != ""; free = l.store.take(0) {
+			if err := free.discard(l.disk); err != nil {
 				return err
 			}
 		}

@@ -27,7 +27,7 @@ type client struct {
 	http     *http.Client
 	number   int64
 	made     int
-	padding  string // makes requests big
+	fresh    bool // posts no id again
 	patience time.Duration
 }
 
@@ -39,11 +39,17 @@ func (l *ledger) newClient() *client {
 }
 
 // load has so many clients at work until the returned function is called.
-func (l *ledger) load(n int) (stop func()) {
+func (l *ledger) load(n int) (stop func()) { return l.loadWith(n, false) }
+
+func (l *ledger) loadWith(n int, fresh bool) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for range n {
-		wg.Go(func() { l.newClient().work(ctx) })
+		wg.Go(func() {
+			c := l.newClient()
+			c.fresh = fresh
+			c.work(ctx)
+		})
 	}
 	return sync.OnceFunc(func() { cancel(); wg.Wait() })
 }
@@ -52,7 +58,7 @@ func (c *client) work(ctx context.Context) {
 	defer c.http.CloseIdleConnections()
 	for ctx.Err() == nil {
 		id := c.pick(rand.IntN(1 << 20))
-		if id == "" {
+		if id == "" || c.fresh {
 			id = c.newID(shapes[rand.IntN(len(shapes))])
 		}
 		if !c.post(ctx, id) {

@@ -123,13 +123,17 @@ func (h *house) start(wrap ...string) {
 func (h *house) wrapped(data string, wrap ...string) *exec.Cmd {
 	cmd := h.command(data)
 	if len(wrap) > 0 {
-		env := cmd.Env
-		cmd = exec.Command(wrap[0], append(wrap[1:], cmd.Args...)...)
-		cmd.Env = env
+		cmd = h.shell(append(wrap, cmd.Args...), cmd.Env)
 	}
 	if h.cred != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: h.cred}
 	}
+	return cmd
+}
+
+func (h *house) shell(args, env []string) *exec.Cmd {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = env
 	return cmd
 }
 

@@ -2,4 +2,7 @@
 
 package procfaults_test
 
+// The server is built like the test.
 func init() { buildFlags = []string{"-race"} }
+
+const raceDetector = true

@@ -35,6 +35,12 @@ func (h *house) rest() {
 		h.fail("asked to stop, the coordinator ended with code %d: %s", code, h.server.Stderr())
 	}
 	h.judge(true)
+	h.checkLog()
+	h.t.Logf("%v", h.count())
+}
+
+// checkLog verifies the log, which was closed, and what the participants say.
+func (h *house) checkLog() {
 	_, wrong, err := oracle.CheckLog(h.data, true)
 	if err != nil {
 		h.fail("the log: %v", err)
@@ -45,7 +51,6 @@ func (h *house) rest() {
 	for _, p := range h.parts {
 		h.note(p)
 	}
-	h.t.Logf("%v", h.count())
 }
 
 func (h *house) settle() {
