@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"strings"
 	"time"
 
@@ -85,13 +84,6 @@ func (c *Coordinator) lookUp(id TxID) (*txn, *remembered) {
 	hash := c.past.byKey.hash(&key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if canary.On(canary.PastBeforeLive) {
-		past := c.past.look(&key, hash, c.now())
-		c.mu.Unlock()
-		runtime.Gosched()
-		c.mu.Lock()
-		return c.live.find(id, hash), past
-	}
 	if t := c.live.find(id, hash); t != nil {
 		return t, nil
 	}
@@ -175,11 +167,7 @@ func (c *Coordinator) sequence() error {
 }
 
 func (c *Coordinator) reserve(through uint64) {
-	force := c.log.Force
-	if canary.On(canary.BlockNotForced) {
-		force = c.log.Append
-	}
-	err := force(&txlog.Block{Incarnation: c.self.Number, Through: through})
+	err := c.log.Force(&txlog.Block{Incarnation: c.self.Number, Through: through})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil {
@@ -302,13 +290,7 @@ func (l *lane) setLowWater() {
 		Replayed: c.next > 0, Held: c.hold.Load().active, Plain: !l.p.Load().mayList(), Swept: l.swept,
 		Next: XID{Log: c.logID(), Incarnation: c.self, Seq: math.MaxUint64},
 	}
-	oldest, ref := l.unfinished.first()
-	if canary.On(canary.LowWaterOfNewest) {
-		for br := range l.unfinished.all() {
-			oldest, ref = br, br.ref()
-		}
-	}
-	if oldest != nil {
+	if oldest, ref := l.unfinished.first(); oldest != nil {
 		if v.Oldest = v.Next; ref.Incarnation == c.self.Number {
 			v.Oldest.Seq = ref.Seq // the same without touching the transaction
 		} else {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/dtc-project/dtc"
@@ -75,7 +74,7 @@ func (g *Guard) Prune(ctx context.Context) (int, error) {
 }
 
 func (g *Guard) prune(ctx context.Context, log dtc.LogID, limit int) (dropped int, err error) {
-	if seen := g.seenLowWater(log); !seen.IsZero() && !canary.On(canary.DropBeforeLowWater) {
+	if seen := g.seenLowWater(log); !seen.IsZero() && !canary.On(canary.PruneUnstored) {
 		if err := g.storeLowWater(ctx, seen); err != nil {
 			return 0, err
 		}
@@ -83,13 +82,8 @@ func (g *Guard) prune(ctx context.Context, log dtc.LogID, limit int) (dropped in
 	// What is stored and committed, not what was seen: rows go only under a low
 	// water that a late prepare will find.
 	lw, err := g.storedLowWater(ctx, g.db, log)
-	if canary.On(canary.DropBeforeLowWater) {
+	if canary.On(canary.PruneUnstored) {
 		lw = g.seenLowWater(log)
-		defer func() {
-			if err == nil {
-				err = g.storeLowWater(ctx, lw)
-			}
-		}()
 	}
 	if err != nil || lw.IsZero() {
 		return 0, err
@@ -156,11 +150,7 @@ func (g *Guard) dropBatch(ctx context.Context, lw dtc.XID, state string) (int, e
 	}); err != nil || len(args) == 1 {
 		return 0, err
 	}
-	drop := g.deleteXIDs(len(args) - 1)
-	if canary.On(canary.PrunePrepared) {
-		drop = strings.Replace(drop, "state <> '"+statePrepared+"'", "state <> ''", 1)
-	}
-	if _, err := g.db.ExecContext(ctx, drop, args...); err != nil {
+	if _, err := g.db.ExecContext(ctx, g.deleteXIDs(len(args)-1), args...); err != nil {
 		return 0, err
 	}
 	return len(args) - 1, nil

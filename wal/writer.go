@@ -117,17 +117,9 @@ func (l *Log) writeBatch(b *batch) error {
 func (l *Log) sync(batches []*batch) error {
 	began := time.Now()
 	failpoint.Hit(failpoint.WALBeforeSync)
-	if canary.On(canary.AckBeforeSync) {
-		l.mu.Lock()
-		tell(batches, nil)
-		l.mu.Unlock()
-	}
-	err := error(nil)
-	if !canary.On(canary.SkipSync) {
-		err = l.file.Sync()
-	}
+	err := l.syncFile()
 	if err != nil && canary.On(canary.RetryFailedSync) {
-		err = l.file.Sync()
+		err = l.syncFile()
 	}
 	if err != nil && !canary.On(canary.IgnoreFailedSync) {
 		return err
@@ -151,6 +143,13 @@ func (l *Log) sync(batches []*batch) error {
 		l.onSynced(took, records)
 	}
 	return nil
+}
+
+func (l *Log) syncFile() error {
+	if canary.On(canary.SkipSync) {
+		return nil
+	}
+	return l.file.Sync()
 }
 
 // rotate goes on in a new segment with room for size bytes. The old one has been

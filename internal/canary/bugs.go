@@ -61,8 +61,6 @@ const (
 	BelieveFailedListing Bug = "believe-failed-listing"
 	// IncarnationNotForced uses an incarnation before its record is durable.
 	IncarnationNotForced Bug = "incarnation-not-forced"
-	// BlockNotForced uses a block of sequences before its record is durable.
-	BlockNotForced Bug = "block-not-forced"
 	// LiveRequestNotCompared joins the transaction of an id, whatever its request.
 	LiveRequestNotCompared Bug = "live-request-not-compared"
 	// PastRequestNotCompared tells the outcome of an id, whatever its request.
@@ -71,17 +69,12 @@ const (
 	ForgetOutcomesEarly Bug = "forget-outcomes-early"
 	// RememberAbortsOnly does not take over from the log what committed.
 	RememberAbortsOnly Bug = "remember-aborts-only"
-	// PastBeforeLive looks among the finished first and then among the live, with
-	// a gap in which a transaction ends.
-	PastBeforeLive Bug = "past-before-live"
 )
 
 // Planted in the log.
 const (
 	// SkipSync reports a forced record durable without a sync.
 	SkipSync Bug = "skip-sync"
-	// AckBeforeSync reports a forced record durable and then syncs it.
-	AckBeforeSync Bug = "ack-before-sync"
 	// IgnoreFailedSync takes a sync that failed for one that is done.
 	IgnoreFailedSync Bug = "ignore-failed-sync"
 	// RetryFailedSync syncs the same file again, and believes it.
@@ -127,25 +120,6 @@ const (
 	ReadOnlyKeeps Bug = "read-only-keeps"
 	// PrunePrepared drops prepared rows with the others.
 	PrunePrepared Bug = "prune-prepared"
-	// DropBeforeLowWater drops rows and stores the low water afterwards.
-	DropBeforeLowWater Bug = "drop-before-low-water"
+	// PruneUnstored drops rows below a low water that is seen and not stored.
+	PruneUnstored Bug = "prune-unstored"
 )
-
-// All lists every planted bug.
-var All = append([]Bug{
-	TellBeforeSync, PresumeBeforeReplay, ForgetBeforeLastAck, BelieveNotFound,
-	LookBeforeList, NoSecondRollback, LowWaterPastUnswept, LowWaterPastUnfinished,
-	SweepTheLive, SpareTheSilent, OneVoteMissing, ReadOnlyDecides, AbortReversed,
-	PlainNotForced, RecoverFirstBranch, RecoverWithoutVotes,
-
-	PresumeOwn, SecondVoteCounts,
-	BelieveFailedListing, IncarnationNotForced, BlockNotForced, LiveRequestNotCompared,
-	PastRequestNotCompared, ForgetOutcomesEarly, RememberAbortsOnly, PastBeforeLive,
-
-	SkipSync, AckBeforeSync, IgnoreFailedSync, RetryFailedSync, NoChecksum, CutDurable,
-	ActOnUnsynced, RotateUnsynced, MarkBeforeSync, RecycleLive, DropDecided, DropPlain,
-	DropCommittedOutcomes, DropOutcomesEarly, NamesUnsynced,
-
-	NoTombstone, CommitUnknown, PrepareAfterRollback, CommitTwice, VoteAnyway,
-	ReadOnlyKeeps, PrunePrepared, DropBeforeLowWater,
-}, Pairs...)

@@ -8,3 +8,22 @@ var Active Bug
 
 // On reports whether b is the active bug.
 func On(b Bug) bool { return b == Active }
+
+// All lists every planted bug.
+var All = append([]Bug{
+	TellBeforeSync, PresumeBeforeReplay, ForgetBeforeLastAck, BelieveNotFound,
+	LookBeforeList, NoSecondRollback, LowWaterPastUnswept, LowWaterPastUnfinished,
+	SweepTheLive, SpareTheSilent, OneVoteMissing, ReadOnlyDecides, AbortReversed,
+	PlainNotForced, RecoverFirstBranch, RecoverWithoutVotes,
+
+	PresumeOwn, SecondVoteCounts,
+	BelieveFailedListing, IncarnationNotForced, LiveRequestNotCompared,
+	PastRequestNotCompared, ForgetOutcomesEarly, RememberAbortsOnly,
+
+	SkipSync, IgnoreFailedSync, RetryFailedSync, NoChecksum, CutDurable,
+	ActOnUnsynced, RotateUnsynced, MarkBeforeSync, RecycleLive, DropDecided, DropPlain,
+	DropCommittedOutcomes, DropOutcomesEarly, NamesUnsynced,
+
+	NoTombstone, CommitUnknown, PrepareAfterRollback, CommitTwice, VoteAnyway,
+	ReadOnlyKeeps, PrunePrepared, PruneUnstored,
+}, Pairs...)

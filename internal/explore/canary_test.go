@@ -18,6 +18,16 @@ var breaks = map[canary.Bug]string{
 	canary.LookBeforeList:      "I14",
 	canary.NoSecondRollback:    "I10",
 	canary.LowWaterPastUnswept: "low water",
+
+	canary.LowWaterPastUnfinished: "low water",
+	canary.SweepTheLive:           "I14",
+	canary.SpareTheSilent:         "I10",
+	canary.OneVoteMissing:         "I2",
+	canary.ReadOnlyDecides:        "I3",
+	canary.AbortReversed:          "I2",
+	canary.PlainNotForced:         "rest",
+	canary.RecoverFirstBranch:     "I10",
+	canary.RecoverWithoutVotes:    "I10",
 }
 
 // TestCanaries: every planted bug must be found in one of the small worlds, with

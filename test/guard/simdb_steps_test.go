@@ -42,6 +42,52 @@ const (
 	readAccounts  = "SELECT id, balance FROM account ORDER BY id"
 )
 
+// script is what is asked of both databases.
+type script struct {
+	name   string
+	first  []step // over the first connection
+	length int
+	// next is the n-th step, and the connection for it: none if that one waits.
+	next func(n int, s *side) (int, step)
+}
+
+func randomScript(seed uint64) script {
+	r := rand.New(rand.NewPCG(seed, 0))
+	all := first(r)
+	some := r.Perm(kinds)[:2+r.IntN(5)] // a script of few kinds meets itself more often
+	switch seed % 4 {
+	case 0:
+		some = []int{0, 3} // two accounts: deadlocks
+	case 2:
+		some = r.Perm(hot)[:2+r.IntN(hot-1)]
+	}
+	return script{fmt.Sprint("seed ", seed), all, 40, func(_ int, s *side) (int, step) {
+		i := r.IntN(len(s.conns))
+		return i, randomStep(r, s.conns[i], some)
+	}}
+}
+
+// lockIsKept: an update that has waited for a row and then does not match it any more
+// has it locked all the same.
+func lockIsKept() script {
+	steps := []struct {
+		conn int
+		step step
+	}{
+		{0, step{query: "begin"}},
+		{1, step{query: "begin"}},
+		{0, step{finishBranch, []any{"committed", "p", "x1"}}},
+		{1, step{finishBranch, []any{"rolled_back", "p", "x1"}}}, // waits
+		{0, step{query: "commit"}},
+		{2, step{deleteBranch, []any{"p", "x1"}}}, // waits
+		{1, step{query: "commit"}},
+	}
+	prepared := step{insertBranch, []any{"p", "x1", "l", int64(2), int64(1), "prepared", "", int64(5), nil}}
+	return script{"a lock is kept", []step{prepared}, len(steps), func(n int, _ *side) (int, step) {
+		return steps[n].conn, steps[n].step
+	}}
+}
+
 // first is what stands at the beginning.
 func first(r *rand.Rand) []step {
 	var all []step

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -39,11 +38,15 @@ func TestSimulatedDatabaseAnswersLikePostgreSQL(t *testing.T) {
 		}
 	}
 	var total tried
+	scripts := []script{lockIsKept()}
 	for seed := uint64(1); seed <= 120; seed++ {
+		scripts = append(scripts, randomScript(seed))
+	}
+	for _, sc := range scripts {
 		for _, table := range []string{"dtc_guard_branch", "dtc_guard_low_water", "token", "account"} {
 			d.exec(t, "DELETE FROM "+table)
 		}
-		compare(t, seed, d.db, schema, &total)
+		compare(t, sc, d.db, schema, &total)
 	}
 	tally.Add(t, "simdb", "statements compared with PostgreSQL", total.statements, 3000)
 	tally.Add(t, "simdb", "waits compared with PostgreSQL", total.waits, 50)
@@ -193,7 +196,7 @@ func code(err error) string {
 
 // compare runs one script. The simulated database goes first and says what will
 // wait, which the real one then shows to be so.
-func compare(t *testing.T, seed uint64, real *sql.DB, schema string, total *tried) {
+func compare(t *testing.T, sc script, real *sql.DB, schema string, total *tried) {
 	sim := simdb.New(schema, simdb.Tokens)
 	pool := simdb.Open(sim)
 	defer pool.Close()
@@ -205,31 +208,25 @@ func compare(t *testing.T, seed uint64, real *sql.DB, schema string, total *trie
 			t.Fatal(err)
 		}
 	}
-	r := rand.New(rand.NewPCG(seed, 0))
 	var trace []string
-	for _, s := range first(r) {
+	for _, s := range sc.first {
 		trace = append(trace, "0: "+s.String())
 		if a, b := one.conns[0].do(s), two.conns[0].do(s); a != b {
-			t.Fatalf("seed %d: %s: simdb answers %s, PostgreSQL %s", seed, s, a, b)
+			t.Fatalf("%s: %s: simdb answers %s, PostgreSQL %s", sc.name, s, a, b)
 		}
 	}
-	some := r.Perm(kinds)[:2+r.IntN(5)] // a script of few kinds meets itself more often
-	if seed%2 == 0 {
-		some = r.Perm(hot)[:2+r.IntN(hot-1)]
-	}
-	for range 40 {
-		i := r.IntN(3)
+	for n := range sc.length {
+		i, s := sc.next(n, one)
 		if c := one.conns[i]; c.call != nil && !c.call.ended() {
 			continue
 		}
-		s := randomStep(r, one.conns[i], some)
 		trace = append(trace, fmt.Sprintf("%d: %s", i, s))
 		one.conns[i].issue(s)
 		settle(sim, one)
 		two.conns[i].issue(s)
 		total.statements++
 		if !agree(t, one, two, real, total) {
-			t.Fatalf("seed %d:\n%s", seed, strings.Join(trace, "\n"))
+			t.Fatalf("%s:\n%s", sc.name, strings.Join(trace, "\n"))
 		}
 		if undecided(one) {
 			return

@@ -18,9 +18,9 @@
 //
 // # Faults
 //
-// [DB.Step] is called before each begin and statement, after a wait, before a
-// commit takes effect ("commit"), and after it has and before its answer goes out
-// ("committed"). It may wait, as long as it returns when ctx ends or the process is
+// [DB.Step] is called before each begin ("begin") and statement ("insert token"),
+// after a wait ("woken insert token"), before a commit takes effect ("commit"), and
+// after it has and before its answer goes out ("committed"). It may wait, as long as it returns when ctx ends or the process is
 // dead; and it may return an error, and with that the connection is lost: before
 // "commit" nothing took effect, after it everything did, and the client cannot
 // tell. [ErrLate] loses only the connection: the transaction goes on holding what

@@ -84,7 +84,7 @@ func Main() int {
 	return 0
 }
 
-// Say writes one line in one write, which a kill cannot tear: it is shorter than what
+// say writes one line in one write, which a kill cannot tear: it is shorter than what
 // a pipe takes as a whole.
 func say(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
