@@ -42,6 +42,8 @@ func (c *Coordinator) startSweep(l *lane) {
 				timer.Stop()
 			case <-c.ctx.Done():
 				timer.Stop()
+			}
+			if c.ctx.Err() != nil { // also if it was to sweep again: nobody would hear of it
 				return
 			}
 		}

@@ -153,8 +153,8 @@ func (w *world) rise(p *party) {
 	w.faulty--
 	p.begin()
 	p.restart()
-	if w.plan.faults&PartyCold != 0 && w.chance(0.5) {
-		p.cold = w.now() + w.draw(span{time.Millisecond, 5 * time.Second})
+	if w.plan.faults&PartyCold != 0 && w.chance(0.8) {
+		p.cold = w.now() + w.draw(span{10 * time.Millisecond, 30 * time.Second})
 		w.trace("  cold: ", p.id)
 	}
 }

@@ -67,6 +67,7 @@ func (w *world) rests(name string) bool {
 	}
 	why := "the coordinator is gone"
 	if w.serving() {
+		why = "the coordinator knows nothing unfinished"
 		for info := range w.proc.c.Transactions(dtc.Filter{}) {
 			why = short(info.XID) + " is " + info.State
 			for _, b := range info.Branches {
