@@ -119,9 +119,6 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 			w.result.Counts.Appends++
 			k.mu.Unlock()
 			w.note(p.name + " appends " + record + " of " + short(t.XID))
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			w.result.Counts.Appends++
 		},
 		Forced: func(t dtc.TraceTx, record string, _ time.Duration, err error) {
 			if err == nil && !p.dead.Load() {

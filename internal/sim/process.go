@@ -241,11 +241,7 @@ func (p *process) disked(op, path string) error {
 			}
 		}
 	}
-	if !p.w.gate(p.life, p.name+" "+op+" "+filepath.Base(path), delay, func() {
-		if op == "after sync" {
-			p.w.result.Counts.Syncs++
-		}
-	}) {
+	if !p.w.gate(p.life, p.name+" "+op+" "+filepath.Base(path), delay, nil) {
 		return errDead
 	}
 	return nil

@@ -19,7 +19,7 @@ import (
 const (
 	seedEnv    = "DTC_SEED"
 	withoutEnv = "DTC_WITHOUT"
-	fromEnv    = "DTC_SEEDS_FROM"
+	fromEnv    = "DTC_SEED_FROM"
 	manyEnv    = "DTC_SEEDS"
 	soakEnv    = "DTC_SOAK_HOURS"
 )
@@ -27,7 +27,7 @@ const (
 // The shipping coordinator, log, guard and recovery keep every promise in every run of
 // the simulator, and what clients hear has an explanation.
 //
-// DTC_SEEDS is how many seeds (default 10,000), DTC_SEEDS_FROM is the first (default 1).
+// DTC_SEEDS is how many seeds (default 10,000), DTC_SEED_FROM is the first (default 1).
 // DTC_SOAK_HOURS goes on for that long instead, from a seed that nobody has had. A seed
 // that fails stops nothing: all are told at the end, each with the command that has it
 // again. That is DTC_SEED, a single seed with its trace, and DTC_WITHOUT, classes of

@@ -61,9 +61,9 @@ func wantEnough(t *testing.T, sum map[string]int64, took time.Duration) {
 		all[what] = 0
 	}
 	for _, what := range slices.Sorted(maps.Keys(all)) {
-		of := int64(0)
+		of := least[what] * n / 1000
 		if n >= 1000 {
-			of = max(1, least[what]*n/1000)
+			of = max(1, of)
 		}
 		if what == "virtual" {
 			tally.Add(t, "simulator", "virtual seconds", sum[what]/int64(time.Second), of/int64(time.Second))
