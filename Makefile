@@ -63,7 +63,7 @@ soak: ## run the long tests: SEEDS=n, IMAGES=n, and HOURS=n for each part that h
 	@status=0; DTC_TALLY=$$(mktemp -d) || exit 1; export DTC_TALLY; \
 	part() { echo "== soak: $$1"; shift; env "$$@" || { status=1; echo "== soak: FAILED"; }; }; \
 	hours=$(if $(HOURS),DTC_SOAK_HOURS=$(HOURS)); \
-	part simulator $${hours:-DTC_SEEDS=$(SEEDS)} $(long) ./internal/sim ./test/sim; \
+	part simulator $${hours:-DTC_SEEDS=$(SEEDS)} $(long) ./test/sim; \
 	part 'crash images' DTC_CRASH_IMAGES=$(IMAGES) $(long) ./wal; \
 	part 'kills at every step' DTC_CRASH_IMAGES=$(IMAGES) $(long) -run TestKillAtEveryPoint .; \
 	part explorer $$hours $(long) ./internal/explore; \
