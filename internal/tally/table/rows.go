@@ -80,7 +80,9 @@ func sorted(rows map[name]*row) []name {
 func text(out io.Writer, rows map[name]*row) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, k := range sorted(rows) {
-		fmt.Fprintf(w, "%s\t  %s\n", thousands(rows[k].n), k)
+		if _, err := fmt.Fprintf(w, "%s\t  %s\n", thousands(rows[k].n), k); err != nil {
+			return err
+		}
 	}
 	return w.Flush()
 }
