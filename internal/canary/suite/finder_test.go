@@ -23,7 +23,7 @@ import (
 type finder struct {
 	pkg  string // its directory below the root
 	test string // -test.run
-	must string // matches a line of its output
+	must string // matches a line of its output, or one and the next
 }
 
 const (
@@ -31,11 +31,11 @@ const (
 	// most is what ends a finder that hangs. A bug may make any test hang.
 	most = 3 * time.Minute
 	// seeds is how many seeds of the simulator a bug may live through.
-	seeds = 1000
+	seeds = 2000
 )
 
 func simulator(breaks string) finder {
-	return finder{"internal/sim", "TestSeeds$", `seed (\d+) \(.*\): (?:` + breaks + `): `}
+	return finder{"internal/sim", "TestSeeds$", `(?:` + breaks + `) does not hold: .*\n.* -seed=(\d+)`}
 }
 
 func explorer(bug canary.Bug, breaks string) finder {
@@ -95,11 +95,13 @@ func (b *bench) run(t *testing.T, f finder, bug canary.Bug, n int) (found int, l
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
+		before := line
 		line = lines.Text()
-		m := must.FindStringSubmatch(line)
+		m := must.FindStringSubmatch(before + "\n" + line)
 		if m == nil {
 			continue
 		}
+		line = m[0]
 		found = 1
 		if len(m) > 1 {
 			found, _ = strconv.Atoi(m[1])
