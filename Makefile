@@ -67,7 +67,7 @@ soak: ## run the long tests: SEEDS=n, IMAGES=n, and HOURS=n for each part that h
 	part 'crash images' DTC_CRASH_IMAGES=$(IMAGES) $(long) ./wal; \
 	part 'kills at every step' DTC_CRASH_IMAGES=$(IMAGES) $(long) -run TestKillAtEveryPoint .; \
 	part explorer $$hours $(long) ./internal/explore; \
-	part canaries $(long) -tags canary -run TestCanaries . ./internal/explore $(wildcard ./internal/canary/suite); \
+	part canaries $(long) -tags canary -run 'TestCanaries|TestControl|TestEveryBug' . ./internal/explore $(wildcard ./internal/canary/suite); \
 	part failpoints $$hours $(long) ./test/failpoint; \
 	part 'process faults' $$hours $(long) -race ./test/procfaults; \
 	part 'killed processes' $$hours $(long) ./test/kill; \

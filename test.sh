@@ -167,7 +167,7 @@ export DTC_TEST_BINARY
 # processes are killed have deadlines, and too little happens if they find no processor.
 # So this is run with a low priority, and beside the rest.
 working() {
-	nice='nice -n 10'
+	nice='nice -n 19'
 
 	# All modules of the workspace at once, under the race detector: it keeps all
 	# processors busy. Fewer processes are killed, and fewer disks crashed; all of them
@@ -188,49 +188,41 @@ working() {
 		export DTC_CRASH_IMAGES=50000
 		phase images . -count=1 -v "$@" ./wal
 	) &
-	# The explorer takes larger worlds, and compares them with those that it need not
-	# walk. With the tag canary bugs are planted, and each must be found.
+	# The explorer takes larger worlds, and compares them with those that it need not walk.
 	phase explorer . -count=1 -v "$@" ./internal/explore
-	# shellcheck disable=SC2046
-	phase canaries . -count=1 -v -tags canary -run TestCanaries "$@" . ./internal/explore $(suite)
+	# With the tag canary bugs are planted, and each must be found.
+	phase canaries . -count=1 -v -tags canary -run 'TestCanaries|TestControl|TestEveryBug' "$@" \
+		. ./internal/explore ./internal/canary/suite
 	wait
 
 	# Seeds of the simulator, in a process for each processor.
 	phase simulator . -count=1 -v "$@" ./internal/sim ./test/sim
 }
 
-suite() { [ ! -d internal/canary/suite ] || echo ./internal/canary/suite; }
-
-# A server and its participants, killed and stopped all the time, behind networks that
-# lose, repeat and delay. Then disks really fail and are full, where the machine lets them
-# be mounted; what it did not allow is counted in the verdict.
-storming() {
+# What waits more than it works, one after the other: each of them wants to find a processor
+# when it needs one. A server and its participants are killed and stopped all the time,
+# behind networks that lose, repeat and delay. Processes have worse done to them, and are
+# killed at named steps and at random. Then disks really fail and are full, where the
+# machine lets them be mounted; what it did not allow is counted in the verdict.
+waiting() {
 	nice=
 	phase storm test -race -count=1 -v "$@" ./chaos
-	phase disks test -race -count=1 -v "$@" ./disk
-}
-
-# Processes are killed at named steps, at random, and have worse done to them.
-killing() {
-	nice=
-	phase failpoints test -count=1 -v "$@" ./failpoint
 	phase procfaults test -race -count=1 -v "$@" ./procfaults
+	phase failpoints test -count=1 -v "$@" ./failpoint
 	phase kills test -count=1 -v -run 'TestKilledAtRandom' "$@" ./kill
+	phase disks test -race -count=1 -v "$@" ./disk
 }
 
 working "$@" &
 lane1=$!
-storming "$@" &
+waiting "$@" &
 lane2=$!
-killing "$@" &
-lane3=$!
-lanes="$lane1 $lane2 $lane3"
+lanes="$lane1 $lane2"
 
 failed=
 runs=0
 for p in tests steps images explorer canaries simulator; do show $p $lane1; done
-for p in storm disks; do show $p $lane2; done
-for p in failpoints procfaults kills; do show $p $lane3; done
+for p in storm procfaults failpoints kills disks; do show $p $lane2; done
 wait
 skipped=$(cat "$tmp"/*.out | grep -c 'SKIPPED:')
 

@@ -1,10 +1,12 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
@@ -104,7 +106,11 @@ func (s *store) room() error {
 	if short == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: it cannot make the files that it needs next: %w", txlog.ErrNoRoom, *short)
+	remedy := "make room on its disk"
+	if errors.Is(*short, syscall.EMFILE) || errors.Is(*short, syscall.ENFILE) {
+		remedy = "close files, or raise the limit of file descriptors"
+	}
+	return fmt.Errorf("%w: %s: %w", txlog.ErrNoRoom, remedy, *short)
 }
 
 // stock fills the store up to the reserve, with the file for the mark of a clean

@@ -23,9 +23,7 @@ func (s *server) follow(ctx context.Context, hup <-chan os.Signal) {
 	if s.sources.File == "" {
 		tick.Stop()
 	}
-	f := follower{server: s}
-	f.taken, _ = os.ReadFile(s.sources.File)
-	f.seen = f.taken
+	f := newFollower(s)
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,6 +43,13 @@ type follower struct {
 	*server
 	taken, seen []byte // what was last used or refused, and what was last read
 	missing     bool
+}
+
+// newFollower begins with what the server runs with, and not with what stands in the
+// file now: it may have changed since.
+func newFollower(s *server) follower {
+	loaded := s.sources.Loaded()
+	return follower{server: s, taken: loaded, seen: loaded}
 }
 
 // look takes the file if it has changed. Without being asked it waits until it has
