@@ -223,11 +223,14 @@ func (l *Log) free(segments []segment, old checkpointHeader) error {
 	}
 	failpoint.Hit(failpoint.WALFreed)
 	for _, path := range freed {
-		file := spare{path: path}
-		if f, err := k.fs.OpenWrite(path); err == nil { // else it is opened when it is needed
-			file.file = bare(f)
+		f, err := k.fs.OpenWrite(path)
+		if err != nil {
+			// Who takes a file from the store relies on having it. If this fails too, the
+			// next Open does it.
+			_ = k.fs.Remove(path)
+			continue
 		}
-		l.store.add(file)
+		l.store.add(spare{path, bare(f)})
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ type store struct {
 // descriptors has room for what it has begun all the same.
 type spare struct {
 	path string
-	file vfs.File // nil if it could not be opened
+	file vfs.File
 }
 
 // take takes a file of the usual size out of the store, if more than so many are in
@@ -60,11 +60,7 @@ func (f spare) discard(fsys vfs.FS) error {
 	return fsys.Remove(f.path)
 }
 
-func (f spare) close() {
-	if f.file != nil {
-		_ = f.file.Close() // it holds nothing
-	}
-}
+func (f spare) close() { _ = f.file.Close() } // it holds nothing
 
 // bare returns a file without the watchdog of the goroutine that opened it.
 func bare(f vfs.File) vfs.File {

@@ -52,10 +52,7 @@ func roomFor(fsys vfs.FS, path string, size int64, free spare) (vfs.File, error)
 		return nil, err
 	}
 	failpoint.Hit(failpoint.WALRotateReused)
-	if free.file != nil {
-		return free.file, nil
-	}
-	return fsys.OpenWrite(path)
+	return free.file, nil
 }
 
 // preallocate makes a new file with the room of size bytes.

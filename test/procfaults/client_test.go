@@ -61,7 +61,11 @@ func (c *client) work(ctx context.Context) {
 		if id == "" || c.fresh {
 			id = c.newID(shapes[rand.IntN(len(shapes))])
 		}
-		if !c.post(ctx, id) {
+		answered := ctx
+		if c.fresh { // nobody will ask what became of what was given up
+			answered = context.WithoutCancel(ctx)
+		}
+		if !c.post(answered, id) {
 			c.owed(id)
 			select { // it does not help to ask at once
 			case <-time.After(20 * time.Millisecond):

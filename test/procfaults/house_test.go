@@ -20,11 +20,13 @@ import (
 type house struct {
 	*ledger
 	t    *testing.T
-	kind string // library or serve
-	dir  string // of the databases
-	data string // of the log
-	cred *syscall.Credential
+	kind string              // library or serve
+	dir  string              // of the databases
+	data string              // of the log
+	cred *syscall.Credential // to run as
 	dbs  []*sql.DB
+
+	plain string // this test binary without the race detector
 
 	parts  []*procs.Process // none for the library
 	server *procs.Process   // the coordinator at work
@@ -82,12 +84,14 @@ func newHouse(t *testing.T, kind string) *house {
 }
 
 // child is the test binary in another role.
-func child(r role) *exec.Cmd {
+func child(r role) *exec.Cmd { return childOf(binaries+"/self", r) }
+
+func childOf(binary string, r role) *exec.Cmd {
 	text, err := json.Marshal(r)
 	if err != nil {
 		panic(err)
 	}
-	cmd := exec.Command(binaries + "/self")
+	cmd := exec.Command(binary)
 	cmd.Env = append(os.Environ(), roleEnv+"="+string(text))
 	return cmd
 }
