@@ -20,6 +20,7 @@ import (
 
 // all is what the shards have said so far.
 type all struct {
+	t        *testing.T
 	mu       sync.Mutex
 	sum      map[string]int64
 	failures []string
@@ -32,7 +33,9 @@ func (a *all) add(s said) {
 		a.sum[what] += n
 	}
 	if s.Failure != nil {
-		a.failures = append(a.failures, fmt.Sprintf("%v\n%s", s.Failure, s.Picture))
+		text := fmt.Sprintf("%v\n%s", s.Failure, s.Picture)
+		a.t.Log(text) // at once: whoever ends a soak wants to know
+		a.failures = append(a.failures, text)
 	}
 }
 
@@ -41,7 +44,7 @@ func runAll(t *testing.T) {
 	o := ordered(t)
 	step := uint64(runtime.NumCPU())
 	t.Logf("%v, in %d processes", o, step)
-	a := &all{sum: map[string]int64{}}
+	a := &all{t: t, sum: map[string]int64{}}
 	began := time.Now()
 	var working sync.WaitGroup
 	for i := range step {
