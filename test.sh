@@ -170,16 +170,13 @@ working() {
 	nice='nice -n 19'
 
 	# All modules of the workspace at once, under the race detector: it keeps all
-	# processors busy. Fewer processes are killed, and fewer disks crashed; all of them
-	# come below. What has a lane of its own is not run twice, nor is the detector of use
-	# where one goroutine walks (explore), or moves at a time (sim).
-	(
-		export DTC_KILLS=40
-		# shellcheck disable=SC2046 # paths of packages have no spaces
-		phase tests . -race "$@" $(go list work |
-			grep -v -e '/test/chaos$' -e '/test/disk$' -e '/test/failpoint$' -e '/test/procfaults$' \
-				-e '/internal/explore$' -e '/internal/sim$')
-	)
+	# processors busy. Fewer disks are crashed: all of them come below. What has a phase of
+	# its own is not run twice, nor is the detector of use where one goroutine walks
+	# (explore), or moves at a time (sim).
+	# shellcheck disable=SC2046 # paths of packages have no spaces
+	phase tests . -race "$@" $(go list work | grep -v -e '/internal/explore$' -e '/internal/sim$' \
+		-e '/test/chaos$' -e '/test/disk$' -e '/test/failpoint$' -e '/test/procfaults$' \
+		-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$')
 
 	# Without the race detector: the log is opened on 50,000 crashed disks, each again
 	# after a crash of that opening. Beside it a coordinator is killed at every step.
@@ -203,14 +200,16 @@ working() {
 # when it needs one. A server and its participants are killed and stopped all the time,
 # behind networks that lose, repeat and delay. Processes have worse done to them, and are
 # killed at named steps and at random. Then disks really fail and are full, where the
-# machine lets them be mounted; what it did not allow is counted in the verdict.
+# machine lets them be mounted; what it did not allow is counted in the verdict. Last come
+# participants on real databases and in other languages.
 waiting() {
 	nice=
 	phase storm test -race -count=1 -v "$@" ./chaos
 	phase procfaults test -race -count=1 -v "$@" ./procfaults
 	phase failpoints test -count=1 -v "$@" ./failpoint
-	phase kills test -count=1 -v -run 'TestKilledAtRandom' "$@" ./kill
+	phase kills test -race -count=1 -v "$@" ./kill
 	phase disks test -race -count=1 -v "$@" ./disk
+	phase servers . -race "$@" ./test/guard ./test/http ./examples/participants ./examples/shop
 }
 
 working "$@" &
@@ -222,7 +221,7 @@ lanes="$lane1 $lane2"
 failed=
 runs=0
 for p in tests steps images explorer canaries simulator; do show $p $lane1; done
-for p in storm procfaults failpoints kills disks; do show $p $lane2; done
+for p in storm procfaults failpoints kills disks servers; do show $p $lane2; done
 wait
 skipped=$(cat "$tmp"/*.out | grep -c 'SKIPPED:')
 
