@@ -176,7 +176,8 @@ working() {
 	# shellcheck disable=SC2046 # paths of packages have no spaces
 	phase tests . -race "$@" $(go list work | grep -v -e '/internal/explore$' -e '/internal/sim$' \
 		-e '/test/chaos$' -e '/test/disk$' -e '/test/failpoint$' -e '/test/procfaults$' \
-		-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$')
+		-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$' \
+		-e 'dtc/cmd/dtc$')
 
 	# Without the race detector: the log is opened on 50,000 crashed disks, each again
 	# after a crash of that opening. Beside it a coordinator is killed at every step.
@@ -200,8 +201,8 @@ working() {
 # when it needs one. A server and its participants are killed and stopped all the time,
 # behind networks that lose, repeat and delay. Processes have worse done to them, and are
 # killed at named steps and at random. Then disks really fail and are full, where the
-# machine lets them be mounted; what it did not allow is counted in the verdict. Last come
-# participants on real databases and in other languages.
+# machine lets them be mounted; what it did not allow is counted in the verdict. Last come the
+# command itself, and participants on real databases and in other languages.
 waiting() {
 	nice=
 	phase storm test -race -count=1 -v "$@" ./chaos
@@ -209,7 +210,7 @@ waiting() {
 	phase failpoints test -count=1 -v "$@" ./failpoint
 	phase kills test -race -count=1 -v "$@" ./kill
 	phase disks test -race -count=1 -v "$@" ./disk
-	phase servers . -race "$@" ./test/guard ./test/http ./examples/participants ./examples/shop
+	phase servers . -race "$@" ./cmd/dtc ./test/guard ./test/http ./examples/participants ./examples/shop
 }
 
 working "$@" &
