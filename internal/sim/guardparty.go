@@ -113,7 +113,7 @@ func (b *books) step(ctx context.Context, what string) error {
 		case w.chance(w.plan.fail * 0.05):
 			err = simdb.ErrLate
 			commit := w.chance(0.5)
-			w.post(nil, b.id+"'s database hears of it", span{time.Millisecond, 5 * time.Second}, func() { b.db.Deliver(commit) })
+			w.post(nil, b.id+"'s database hears of it", span{time.Millisecond, 5 * time.Second}, func() { b.deliver(commit) })
 		}
 		if err != nil {
 			w.trace("  fails: ", err.Error())
@@ -130,6 +130,14 @@ func (b *books) step(ctx context.Context, what string) error {
 		return errDead
 	}
 	return err
+}
+
+// deliver lets what was under way over a lost connection arrive, or not. Nobody hears
+// an answer to it and no step follows, so that only a look at the branches shows what
+// it has changed, and when. It may have been that of any branch.
+func (b *books) deliver(commit bool) {
+	b.db.Deliver(commit)
+	b.w.know.survey(b.party)
 }
 
 // prepare leaves a token and votes.

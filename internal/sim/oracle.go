@@ -287,6 +287,23 @@ func (k *knowledge) glance(p *party, b dtc.Branch) {
 	k.look(t, t.branch(p))
 }
 
+// survey looks at all branches of a participant, in the moment in which something took
+// effect that belongs to no call any more. Otherwise a branch that was rolled back so
+// would count as prepared until a call of it is served again, which need never come,
+// and I8 would blame low water for having passed it. And one that was prepared so would
+// count as prepared too late for I8 to blame anything.
+func (k *knowledge) survey(p *party) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, t := range k.order {
+		for _, b := range t.branches {
+			if b.party == p {
+				k.look(t, b)
+			}
+		}
+	}
+}
+
 // look checks the state of a branch against what it has ever been, and against its
 // sisters. The caller holds k.mu.
 func (k *knowledge) look(t *tx, b *branch) {
