@@ -231,12 +231,38 @@ func (p Params) forgets(r, c *call, begun []time.Duration) (old, crowded bool) {
 	return p.Retention > 0 && c.Return-r.Call > p.Retention, p.Limit > 0 && n > p.Limit
 }
 
-// begun returns when there were calls that may have begun a transaction, in order.
+// begun returns when there were calls that may have begun a transaction, in order. One
+// that could not be logged stands in the log perhaps all the same: then it ends in the
+// process after the one that was killed with it, and takes a place among the outcomes. A
+// process whose log has failed begins no more, so it leaves one such of an id at most.
 func begun(ops []sim.Op) []time.Duration {
 	var at []time.Duration
+	var deaths []sim.Op
 	for _, op := range ops {
-		if op.Kind == sim.OpExecute && !turnedAway(op) {
+		switch op.Kind {
+		case sim.OpPowerLost, sim.OpKilled, sim.OpClosed:
+			deaths = append(deaths, op)
+		case sim.OpExecute, sim.OpOutcome, sim.OpReopened:
+		}
+	}
+	slices.SortStableFunc(deaths, func(a, b sim.Op) int { return cmp.Compare(a.Call, b.Call) })
+	type left struct {
+		id    string
+		death int
+	}
+	found := map[left]bool{}
+	for _, op := range ops {
+		switch {
+		case op.Kind != sim.OpExecute:
+		case !turnedAway(op):
 			at = append(at, op.Call)
+		case op.Answer == sim.LogFailed:
+			i := slices.IndexFunc(deaths, func(d sim.Op) bool { return d.Call >= op.Call })
+			if i < 0 || deaths[i].Kind == sim.OpClosed || found[left{op.ID, i}] {
+				continue
+			}
+			found[left{op.ID, i}] = true
+			at = append(at, deaths[i].Call+1) // not in the process that died
 		}
 	}
 	slices.Sort(at)

@@ -240,6 +240,10 @@ var rules = []struct {
 			// The next process may remember it again, because what else ended is not in the log.
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.RolledBack)), of("c", run(0, 2, 3, sim.RolledBack)), ask(5, 6, sim.NotKnown), closed(7), ask(8, 9, sim.Committed)},
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.RolledBack)), run(1, 5, 6, sim.RolledBack), power(7), run(1, 8, 9, sim.Conflict)},
+			// What could not be logged is found by the next process perhaps, and ends there.
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", run(0, 4, 5, sim.LogFailed)), killed(6), ask(7, 8, sim.NotKnown)},
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.LogFailed)), of("c", run(0, 2, 3, sim.LogFailed)), power(6), ask(7, 8, sim.NotKnown)},
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.LogFailed)), power(4), of("b", run(0, 5, 6, sim.LogFailed)), power(7), ask(8, 9, sim.NotKnown)},
 		},
 		bad: [][]sim.Op{
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), ask(5, 6, sim.NotKnown)},
@@ -249,6 +253,13 @@ var rules = []struct {
 			{run(0, 0, 1, sim.RolledBack), of("b", run(0, 2, 3, sim.Committed)), run(1, 5, 6, sim.Committed), power(7), ask(8, 9, sim.RolledBack)},
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", run(0, 2, 3, sim.Committed)), ask(5, 6, sim.NotKnown), ask(8, 9, sim.Committed)},
 			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("b", run(1, 3, 4, sim.Conflict)), ask(5, 6, sim.NotKnown)},
+			// It has not ended in the process whose log failed, is not found after a close, and nothing
+			// else is begun there; and a request that was only refused is not in the log at all.
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", run(0, 4, 5, sim.LogFailed)), ask(7, 8, sim.NotKnown)},
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", run(0, 4, 5, sim.LogFailed)), ask(5, 6, sim.NotKnown), killed(6)},
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", run(0, 4, 5, sim.LogFailed)), closed(6), ask(7, 8, sim.NotKnown)},
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.LogFailed)), of("b", run(0, 4, 5, sim.LogFailed)), killed(6), ask(7, 8, sim.NotKnown)},
+			{run(0, 0, 1, sim.Committed), of("b", run(0, 2, 3, sim.Committed)), of("c", run(0, 4, 5, sim.Refused)), killed(6), ask(7, 8, sim.NotKnown)},
 		},
 	},
 	{
