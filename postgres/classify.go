@@ -24,9 +24,9 @@ const (
 
 // sqlState returns the SQLSTATE of an error that the server sent, or "".
 func sqlState(err error) string {
-	var e *pgconn.PgError
+	var e interface{ SQLState() string }
 	if errors.As(err, &e) {
-		return e.Code
+		return e.SQLState()
 	}
 	return ""
 }
@@ -47,6 +47,21 @@ func gone(err error) bool {
 		return true
 	}
 	return code[:2] == "08" || code == "53300" || code == "53400"
+}
+
+// isTransient reports whether statements that failed may succeed when they are executed
+// again: nothing came from the server, it is not there, or it has chosen this
+// transaction to end a deadlock or a conflict.
+func isTransient(err error) bool {
+	var own *statementError
+	switch code := sqlState(err); {
+	case errors.As(err, &own):
+		return false
+	case code == "40001", code == "40P01", code == "55P03": // serialization, deadlock, lock timeout
+		return true
+	default:
+		return gone(err)
+	}
 }
 
 // noAnswer wraps an error that tells nothing.

@@ -109,8 +109,18 @@ func (d *Database) start(ctx context.Context, create string) error {
 	if d.opts.NoCreate {
 		return nil
 	}
+	// Where the tables are, nothing is touched: to look whether an index is missing takes
+	// a lock that a prepared branch does not let through, and this is who would end it.
+	var there bool
+	err := d.finish.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL", d.q.branch, d.q.lowWater).Scan(&there)
+	if err != nil {
+		return fmt.Errorf("look for the tables: %w", safe(err))
+	}
+	if there {
+		return nil
+	}
 	// Two that start at once would trip over one another in the catalogue.
-	err := pgx.BeginFunc(ctx, d.finish, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, d.finish, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(7227432)"); err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -32,34 +34,57 @@ func (d *Database) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) 
 	if p.Adopted {
 		return d.attest(ctx, b, errors.New("no transaction is prepared under the name "+Name(b.XID, b.Participant)))
 	}
+	return d.prepareStatements(ctx, b, p.Statements)
+}
+
+// prepareStatements executes and prepares a branch of plain statements. If it has been
+// prepared before, by a call whose answer was lost, the statements or the row would wait
+// for that one, without end: so it is looked for when they take long.
+func (d *Database) prepareStatements(ctx context.Context, b dtc.Branch, list []Statement) (dtc.Vote, error) {
 	if b.Attempt > 1 {
-		// An earlier attempt may have prepared it, and its answer was lost. If not, it
-		// cannot any more: its connection was closed, and if the server has not
-		// noticed yet, one of the two meets the other's row.
 		if listed, err := d.listed(ctx, b); err != nil || listed {
 			return vote(listed), err
 		}
 	}
-	s = newSession()
+	working, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var before atomic.Bool
+	defer time.AfterFunc(blockedWait, func() {
+		for working.Err() == nil {
+			if listed, err := d.listed(working, b); err == nil && listed {
+				before.Store(true)
+				cancel()
+			}
+			select {
+			case <-working.Done():
+			case <-time.After(blockedWait):
+			}
+		}
+	}).Stop()
+	s := newSession()
 	_ = s.lock(ctx) // nobody else knows it
 	defer s.unlock()
+	v, err := d.statements(working, b, s, list)
+	if before.Load() {
+		s.end(errOver)
+		return dtc.VoteCommit, nil
+	}
+	return v, err
+}
+
+func (d *Database) statements(ctx context.Context, b dtc.Branch, s *session, list []Statement) (dtc.Vote, error) {
 	if err := d.beginIn(ctx, s); err != nil {
 		return dtc.VoteAbort, dtc.NoAnswer(err)
 	}
-	if err := execStatements(ctx, s.conn.Conn().PgConn(), p.Statements); err != nil {
+	if err := execStatements(ctx, s.conn.Conn().PgConn(), list); err != nil {
 		s.end(err)
 		err = fmt.Errorf("postgres: %s: %w", d.id, err)
-		if code := sqlState(err); code == "" && !isRows(err) || gone(err) && code != "" || code == "40001" || code == "40P01" || code == "55P03" {
+		if isTransient(err) {
 			return dtc.VoteAbort, dtc.NoAnswer(err) // tried again: nothing was prepared
 		}
 		return dtc.VoteAbort, dtc.Refuse(err)
 	}
 	return d.prepare(ctx, b, s)
-}
-
-func isRows(err error) bool {
-	var rows *RowsError
-	return errors.As(err, &rows)
 }
 
 func vote(commit bool) dtc.Vote {
@@ -117,8 +142,14 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 	case e.Code == codeNotNull && e.ColumnName == "state" && e.TableName == d.q.branch:
 		return dtc.VoteReadOnly, nil
 	case e.Code == codeUnique && e.TableName == d.q.branch:
-		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the branch has already ended", d.id))
+		return d.ended(ctx, b)
 	case e.Code == codeCheck && e.TableName == d.q.branch:
+		if listed, err := d.listed(ctx, b); err != nil || listed {
+			return vote(listed), err // prepared before low water came so far
+		}
+		if state, err := d.state(ctx, b); err != nil || state == stateCommitted {
+			return vote(err == nil), err
+		}
 		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the transaction is over (below low water)", d.id))
 	case e.Code == codeDuplicate:
 		return dtc.VoteCommit, nil // an earlier attempt has prepared it
@@ -128,6 +159,20 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 	}
 	// An error of PREPARE TRANSACTION itself: the server has rolled it back.
 	return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: prepare: %w", d.id, safe(err)))
+}
+
+// ended answers a prepare that has met the row of its branch.
+func (d *Database) ended(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
+	switch state, err := d.state(ctx, b); {
+	case err != nil:
+		return dtc.VoteAbort, err
+	case state == stateCommitted:
+		return dtc.VoteCommit, nil // as the first time
+	case state == stateRolledBack:
+		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the branch was already rolled back", d.id))
+	}
+	// Dropped in between: low water has passed it, which the next attempt will see.
+	return dtc.VoteAbort, dtc.NoAnswer(fmt.Errorf("postgres: %s: the branch's row has just been dropped", d.id))
 }
 
 // attest votes for a branch whose session is not here: commit if it is prepared, and

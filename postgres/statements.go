@@ -92,7 +92,7 @@ func execStatements(ctx context.Context, c *pgconn.PgConn, list []Statement) err
 		for j, v := range st.Args {
 			a, err := argument(v)
 			if err != nil {
-				return fmt.Errorf("statement %d, argument %d: %w", i+1, j+1, err)
+				return &statementError{fmt.Errorf("statement %d, argument %d: %w", i+1, j+1, err)}
 			}
 			args[j] = a
 		}
@@ -101,10 +101,10 @@ func execStatements(ctx context.Context, c *pgconn.PgConn, list []Statement) err
 			return fmt.Errorf("statement %d: %w", i+1, safe(err))
 		}
 		if c.TxStatus() != 'T' {
-			return fmt.Errorf("statement %d ended the transaction: a branch is ended by the coordinator alone", i+1)
+			return &statementError{fmt.Errorf("statement %d ended the transaction: a branch is ended by the coordinator alone", i+1)}
 		}
 		if n := tag.RowsAffected(); st.Rows != nil && n != *st.Rows {
-			return &RowsError{Position: i + 1, Want: *st.Rows, Got: n}
+			return &statementError{&RowsError{Position: i + 1, Want: *st.Rows, Got: n}}
 		}
 	}
 	return nil
@@ -119,3 +119,9 @@ type RowsError struct {
 func (e *RowsError) Error() string {
 	return fmt.Sprintf("statement %d affected %d rows; it must affect %d", e.Position, e.Got, e.Want)
 }
+
+// statementError marks what is wrong with a statement whatever the server says.
+type statementError struct{ err error }
+
+func (e *statementError) Error() string { return e.err.Error() }
+func (e *statementError) Unwrap() error { return e.err }
