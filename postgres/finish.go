@@ -173,4 +173,3 @@ func (d *Database) unblockOnce(ctx context.Context, b dtc.Branch, pid uint32) er
 	}
 	return nil
 }
-

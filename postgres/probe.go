@@ -38,22 +38,34 @@ func (d *Database) Findings(ctx context.Context) ([]Finding, error) {
 		}
 	}
 	versionText := fmt.Sprintf("%d.%d", version/10000, version%10000)
-	add(standby, Finding{Fatal: true, Setting: "pg_is_in_recovery()", Value: "true",
-		Remedy: "this server is a standby, which shows no prepared transactions; connect to the primary (target_session_attrs=read-write)"})
+	add(standby, Finding{
+		Fatal: true, Setting: "pg_is_in_recovery()", Value: "true",
+		Remedy: "this server is a standby, which shows no prepared transactions; connect to the primary (target_session_attrs=read-write)",
+	})
 	add(version < 130000, Finding{Fatal: true, Setting: "server_version", Value: versionText, Remedy: "use PostgreSQL 13 or newer"})
-	add(prepared == 0, Finding{Fatal: true, Setting: "max_prepared_transactions", Value: "0",
-		Remedy: fmt.Sprintf("ALTER SYSTEM SET max_prepared_transactions = %d; then restart the server", connections)})
+	add(prepared == 0, Finding{
+		Fatal: true, Setting: "max_prepared_transactions", Value: "0",
+		Remedy: fmt.Sprintf("ALTER SYSTEM SET max_prepared_transactions = %d; then restart the server", connections),
+	})
 	add(conforming != "on", Finding{Fatal: true, Setting: "standard_conforming_strings", Value: conforming, Remedy: "set it to on for this role or database"})
 	add(fsync == "off", Finding{Lossy: true, Setting: "fsync", Value: "off", Remedy: "a crash loses votes: ALTER SYSTEM SET fsync = on"})
-	add(synchronous == "off", Finding{Lossy: true, Setting: "synchronous_commit", Value: "off",
-		Remedy: "a crash loses votes: ALTER ROLE … SET synchronous_commit = on"})
+	add(synchronous == "off", Finding{
+		Lossy: true, Setting: "synchronous_commit", Value: "off",
+		Remedy: "a crash loses votes: ALTER ROLE … SET synchronous_commit = on",
+	})
 	add(pages == "off", Finding{Lossy: true, Setting: "full_page_writes", Value: "off", Remedy: "a crash may damage pages: set it to on"})
-	add(prepared > 0 && prepared < connections, Finding{Setting: "max_prepared_transactions", Value: fmt.Sprint(prepared),
-		Remedy: fmt.Sprintf("with all of max_connections = %d at work some prepares would be refused; raise it to that", connections)})
-	add(prepared > 0 && listed*10 >= prepared*8, Finding{Setting: "prepared transactions", Value: fmt.Sprintf("%d of %d", listed, prepared),
-		Remedy: "finish what is left (dtc tx list), or raise max_prepared_transactions"})
-	add(olderThan(version), Finding{Setting: "server_version", Value: versionText,
-		Remedy: "a checkpoint that meets a prepared transaction being rolled back may let it commit after a crash; use the last minor release"})
+	add(prepared > 0 && prepared < connections, Finding{
+		Setting: "max_prepared_transactions", Value: fmt.Sprint(prepared),
+		Remedy: fmt.Sprintf("with all of max_connections = %d at work some prepares would be refused; raise it to that", connections),
+	})
+	add(prepared > 0 && listed*10 >= prepared*8, Finding{
+		Setting: "prepared transactions", Value: fmt.Sprintf("%d of %d", listed, prepared),
+		Remedy: "finish what is left (dtc tx list), or raise max_prepared_transactions",
+	})
+	add(olderThan(version), Finding{
+		Setting: "server_version", Value: versionText,
+		Remedy: "a checkpoint that meets a prepared transaction being rolled back may let it commit after a crash; use the last minor release",
+	})
 	return all, nil
 }
 

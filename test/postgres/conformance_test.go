@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 
-
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtctest"
 	"github.com/dtc-project/dtc/postgres"
@@ -71,4 +70,3 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
-

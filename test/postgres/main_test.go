@@ -117,9 +117,6 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	t.Fatal("never: " + what)
 }
 
-
-
-
 func args(list ...any) (all []json.RawMessage) {
 	for _, v := range list {
 		all = append(all, arg(v))

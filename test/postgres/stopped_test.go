@@ -59,8 +59,10 @@ func TestFinishedByHand(t *testing.T) {
 		w.exec(t, "ROLLBACK PREPARED '"+postgres.Name(b.XID, "orders")+"'")
 	}}
 	c := open(t, meddler)
-	_, err := c.Execute(t.Context(), "by-hand", dtc.Branch{Participant: "orders",
-		Payload: statements(postgres.Statement{SQL: "INSERT INTO token VALUES ($1)", Args: args("x")})})
+	_, err := c.Execute(t.Context(), "by-hand", dtc.Branch{
+		Participant: "orders",
+		Payload:     statements(postgres.Statement{SQL: "INSERT INTO token VALUES ($1)", Args: args("x")}),
+	})
 	var heuristic *dtc.HeuristicError
 	if !errors.As(err, &heuristic) {
 		t.Fatalf("error %v, want a *dtc.HeuristicError", err)
@@ -103,8 +105,10 @@ func TestAdopted(t *testing.T) {
 				return err
 			}
 			defer conn.Release()
-			for _, sql := range []string{"BEGIN", "INSERT INTO token VALUES ('" + xid.String() + "')",
-				"PREPARE TRANSACTION '" + postgres.Name(xid, "orders") + "'"} {
+			for _, sql := range []string{
+				"BEGIN", "INSERT INTO token VALUES ('" + xid.String() + "')",
+				"PREPARE TRANSACTION '" + postgres.Name(xid, "orders") + "'",
+			} {
 				if _, err := conn.Exec(ctx, sql); err != nil {
 					return err
 				}
