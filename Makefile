@@ -12,7 +12,7 @@ each = @status=0; for dir in $(MODULES); do \
 	(cd "$$dir" && $(1)) || status=1; \
 	done; exit $$status
 
-.PHONY: help test lint fmt generate bench soak shop
+.PHONY: help test lint fmt generate bench soak seed shop
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -48,18 +48,39 @@ shop: ## run an example shop: three services and a coordinator, until Ctrl-C
 bench: ## print throughput and latency beside what the machine can do at best
 	cd bench && go test -run '^$$' -bench . -benchmem -timeout 1h ./...
 
-# How long the long tests go on. IMAGES is how many states of a crashed disk a log
-# is opened on; HOURS for how long larger worlds are walked and processes killed. The
-# tests read the two from their environment; either may be empty.
+# How long the long tests go on: SEEDS runs of the simulator, IMAGES states of a crashed
+# disk on which a log is opened. With HOURS each of the parts that can go on does so for
+# that long, one after the other: new seeds, larger worlds of the explorer, processes
+# killed at random and at every pair of steps, and the storm. The tests read all this from
+# their environment. Counts are summed up at the end, as in docs/testing.md.
+SEEDS ?= 100000
 IMAGES ?= 1000000
 HOURS ?=
 
-soak: export DTC_CRASH_IMAGES = $(IMAGES)
-soak: export DTC_SOAK_HOURS = $(HOURS)
-soak: export DTC_CHAOS = $(if $(HOURS),$(HOURS)h,10m)
-soak: ## open IMAGES=n crashed disks, kill recovery at every step, walk worlds for HOURS=n
-	@status=0; \
-	go test -count=1 -timeout 0 -v -run 'Kill|TestCrash|Checkpoint|Thousand' . ./wal || status=1; \
-	go test -count=1 -timeout 0 -v ./internal/explore/... || status=1; \
-	(cd test && go test -count=1 -timeout 0 -v ./...) || status=1; \
-	exit $$status
+long = go test -count=1 -timeout 0 -v
+
+soak: ## run the long tests: SEEDS=n, IMAGES=n, and HOURS=n for each part that has no end
+	@status=0; DTC_TALLY=$$(mktemp -d) || exit 1; export DTC_TALLY; \
+	part() { echo "== soak: $$1"; shift; env "$$@" || { status=1; echo "== soak: FAILED"; }; }; \
+	hours=$(if $(HOURS),DTC_SOAK_HOURS=$(HOURS)); \
+	part simulator $${hours:-DTC_SEEDS=$(SEEDS)} $(long) ./test/sim; \
+	part 'crash images' DTC_CRASH_IMAGES=$(IMAGES) $(long) ./wal; \
+	part 'kills at every step' DTC_CRASH_IMAGES=$(IMAGES) $(long) -run TestKillAtEveryPoint .; \
+	part explorer $$hours $(long) ./internal/explore; \
+	part canaries $(long) -tags canary -run 'TestCanaries|TestControl|TestEveryBug' . ./internal/explore $(wildcard ./internal/canary/suite); \
+	part failpoints $$hours $(long) ./test/failpoint; \
+	part 'process faults' $$hours $(long) -race ./test/procfaults; \
+	part 'killed processes' $$hours $(long) ./test/kill; \
+	part storm DTC_CHAOS=$(if $(HOURS),$(HOURS)h,10m) $(long) -race ./test/chaos; \
+	part 'disks and guards' $(long) ./test/disk ./test/guard; \
+	echo "== soak: what was done"; \
+	go run ./internal/tally/table -dir "$$DTC_TALLY" || status=1; \
+	rm -rf "$$DTC_TALLY"; exit $$status
+
+# One run of the simulator again, with its trace. WITHOUT names classes of faults that it
+# is to do without; a failure says which it does not need.
+WITHOUT ?=
+
+seed: ## replay one seed of the simulator: SEED=n, and what a failure prints as WITHOUT=…
+	@test -n "$(SEED)" || { echo "which? make seed SEED=n"; exit 2; }
+	@DTC_SEED=$(SEED) DTC_WITHOUT=$(WITHOUT) go test -count=1 -v -run 'TestSeeds$$' ./test/sim

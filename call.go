@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/silence"
 )
@@ -149,10 +150,13 @@ func invoke(ctx context.Context, p Participant, verb protocol.Verb, b *Branch) (
 	}()
 	switch verb {
 	case protocol.Prepare:
+		failpoint.Hit(failpoint.TxPrepareSent)
 		vote, err = p.Prepare(ctx, *b)
 	case protocol.Commit:
+		failpoint.Hit(failpoint.TxCommitSent)
 		err = p.Commit(ctx, *b)
 	case protocol.Rollback:
+		failpoint.Hit(failpoint.TxRollbackSent)
 		err = p.Rollback(ctx, *b)
 	}
 	if err != nil {
@@ -203,14 +207,17 @@ func (t *txn) answer(a answer, verb protocol.Verb, i int) {
 	// Each event is handed to step where it is made: so it stays on the stack.
 	switch a.kind {
 	case voted:
+		failpoint.Hit(failpoint.TxVoteReceived)
 		t.step(protocol.Voted{Branch: i, Vote: a.vote, Unsure: a.unsure, Broken: a.broken})
 	case done:
+		failpoint.Hit(failpoint.TxAckReceived)
 		t.step(protocol.Acked{Branch: i})
 	case unknown:
 		t.step(protocol.Unknown{Branch: i})
 	case finishedOtherwise:
 		t.step(protocol.FinishedOtherwise{Branch: i, Outcome: a.outcome})
 	case nothing:
+		failpoint.Hit(failpoint.TxNoAnswer)
 		t.step(protocol.NoAnswer{Branch: i, Verb: verb, Reached: a.reached})
 	}
 }

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/brief"
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/internal/chance"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/refs"
 	"github.com/dtc-project/dtc/txlog"
@@ -121,6 +123,7 @@ func OpenLog(log txlog.Log, cfg *Config) (*Coordinator, error) {
 		c.cancel()
 		return nil, err
 	}
+	failpoint.Hit(failpoint.RecoverReplayed)
 	if err := c.beginIncarnation(); err != nil {
 		c.cancel()
 		return nil, fmt.Errorf("begin a new incarnation of the log: %w", err)
@@ -172,10 +175,15 @@ func (c *Coordinator) beginIncarnation() error {
 	var nonce [4]byte
 	chance.Read(nonce[:])
 	c.self = protocol.Incarnation{Number: number, Nonce: binary.LittleEndian.Uint32(nonce[:])}
-	err = c.log.Force(&txlog.Incarnation{Incarnation: c.self, Through: seqBlock})
+	force := c.log.Force
+	if canary.On(canary.IncarnationNotForced) {
+		force = c.log.Append
+	}
+	err = force(&txlog.Incarnation{Incarnation: c.self, Through: seqBlock})
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.RecoverIncarnationForced)
 	c.history = append(c.history, protocol.Opening{Incarnation: c.self, Through: seqBlock})
 	c.next, c.through = 1, seqBlock
 	c.raise()
@@ -350,13 +358,16 @@ func (c *Coordinator) Close() error {
 		return c.closeErr
 	}
 	defer close(c.closed)
+	failpoint.Hit(failpoint.CloseBegun)
 	for _, t := range grown {
 		t.shutDown()
 	}
 	c.owners.Wait()
+	failpoint.Hit(failpoint.CloseDecided)
 	c.cancel()
 	c.eachLane((*lane).stop)
 	c.wg.Wait()
+	failpoint.Hit(failpoint.CloseCallsReturned)
 	if left := c.Stats().Unfinished; left > 0 {
 		c.cfg.Logger.Info("closing: unfinished transactions are left to the next start", "transactions", left)
 	}

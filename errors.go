@@ -28,9 +28,11 @@ var (
 	// to finish what has begun (then the error also is a [txlog.ErrNoRoom]). Nothing
 	// was begun; try again later.
 	ErrFull = errors.New("dtc: no room for another transaction")
-	// ErrLogFailed: the log failed earlier and takes nothing more. Nothing was
-	// begun. Close the coordinator and open it again, after making room if the
-	// disk is full: the next open reads the truth from the disk.
+	// ErrLogFailed: the log has failed and takes nothing more. Nobody was asked to
+	// prepare. Close the coordinator and open it again, after making room if the
+	// disk is full: the next open reads the truth from the disk. If the log failed
+	// under this very call it may find the transaction there, and then the id is
+	// known as rolled back.
 	ErrLogFailed = errors.New("dtc: the log has failed, open it again")
 	// ErrBadRequest: the arguments are wrong, and the message says how. Nothing
 	// was begun.

@@ -20,7 +20,7 @@ import (
 // know; ask again by id after the next Open. A [*HeuristicError]: somebody
 // finished a branch against the decision. After every other error nothing was
 // begun: [ErrBadRequest], [ErrTxConflict], [ErrFull], [ErrClosed],
-// [ErrLogFailed], or ctx's own error if it had ended before.
+// [ErrLogFailed] (but see there), or ctx's own error if it had ended before.
 //
 // The id is the idempotency key. If it is running with the same branches,
 // Execute joins it; if it has ended and is remembered, its outcome is returned;

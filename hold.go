@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -110,10 +111,12 @@ func (c *Coordinator) beginHold(through uint32, reason string) error {
 	c.holds.Lock()
 	defer c.holds.Unlock()
 	c.park()
+	failpoint.Hit(failpoint.HoldBegun)
 	if err := c.log.Force(&txlog.Hold{Through: h.Through, Reason: reason}); err != nil {
 		c.logFailed(err)
 		return errors.Join(ErrLogFailed, err)
 	}
+	failpoint.Hit(failpoint.HoldForced)
 	return nil
 }
 
@@ -148,6 +151,7 @@ func (c *Coordinator) Release(_ context.Context, reason string) error {
 		c.logFailed(err)
 		return errors.Join(ErrLogFailed, err)
 	}
+	failpoint.Hit(failpoint.HoldReleased)
 	c.cfg.Logger.Warn("the recovery hold was released by hand", "reason", reason, "through", before.Through)
 	c.mu.Lock()
 	if c.hold.Load() != before {
@@ -233,6 +237,7 @@ func (t *txn) park() {
 		close(t.toldC)
 		t.toldC = nil
 	}
+	failpoint.Hit(failpoint.HoldParked)
 }
 
 // unpark lets it go on as if it had just been found.
@@ -240,6 +245,7 @@ func (t *txn) unpark() {
 	t.mu.Lock()
 	t.held, t.told = false, false
 	t.mu.Unlock()
+	failpoint.Hit(failpoint.HoldUnparked)
 	t.handle(protocol.Recovered{})
 }
 

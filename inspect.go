@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -264,7 +265,7 @@ func wireState(m *protocol.Tx) string {
 // statement keeps what it holds. If the participant acknowledges while the
 // statement is being written, the statement counts. A branch that the sweep found
 // has no id; it is named by the text of its XID, and can be resolved only to
-// acknowledge that it was committed. The error is [ErrUnknownTx] or
+// acknowledge that it was committed. That is not in the log, as nothing of it is. The error is [ErrUnknownTx] or
 // [ErrBadRequest], or the log's.
 func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, outcome Outcome, reason string) error {
 	if outcome != Committed && outcome != RolledBack {
@@ -292,6 +293,10 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	decided := t.m.State() == protocol.Committing || t.m.State() == protocol.RollingBack
 	done := i >= 0 && t.m.Done(i)
 	orphan := t.id == "" && i >= 0 && t.m.Branch(i) != protocol.BranchHeuristicCommitted
+	var err error
+	if t.id != "" && decided && i >= 0 && !done && !t.m.Logged() {
+		err = t.logAfterAll()
+	}
 	t.mu.Unlock()
 	switch {
 	case orphan:
@@ -303,11 +308,14 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	case done:
 		return fmt.Errorf("%w: the branch of %s at %s is finished already", ErrBadRequest, id, participant)
 	}
-	err := c.log.Force(&txlog.Resolution{Ref: t.ref(), Participant: participant, Outcome: outcome, Reason: reason})
+	if err == nil && t.id != "" { // of an orphan the log knows nothing, and needs nothing
+		err = c.log.Force(&txlog.Resolution{Ref: t.ref(), Participant: participant, Outcome: outcome, Reason: reason})
+	}
 	if err != nil {
 		c.logFailed(err)
 		return errors.Join(ErrLogFailed, err)
 	}
+	failpoint.Hit(failpoint.ResolveForced)
 	if f := c.cfg.Trace.Resolved; f != nil {
 		f(t.trace(), participant, outcome)
 	}
@@ -322,6 +330,17 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	t.pump(false)
 	t.mu.Unlock()
 	return nil
+}
+
+// logAfterAll puts a transaction into the log that was rolled back while it still
+// grew, and so without a record: a statement about what the log never had would be a
+// contradiction in it, and forgotten by a restart. The caller holds t.mu.
+func (t *txn) logAfterAll() error {
+	if err := t.append(txlog.KindPrepare); err != nil {
+		return err
+	}
+	t.m.Log()
+	return t.append(txlog.KindAbort)
 }
 
 // find returns a live transaction by its id, or by the text of its XID: a branch

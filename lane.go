@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 )
 
@@ -229,6 +230,7 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 		l.failures++
 		if l.failures == 2 {
 			l.downSince = l.c.now()
+			failpoint.Hit(failpoint.LaneDown)
 			defer l.c.cfg.Logger.Warn("a participant does not answer: its transactions wait, and it is probed",
 				"participant", l.id, "error", err.Error()) // after the lock is let go
 		}
@@ -252,6 +254,7 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 		l.mu.Unlock()
 		return
 	}
+	failpoint.Hit(failpoint.LaneUp)
 	due, since := l.waiting, l.downSince
 	l.waiting = nil
 	l.start()

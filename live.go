@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -29,14 +31,14 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, g *growth) (t *
 	if err := c.sequence(); err != nil { // may let go of the lock: before any look-up
 		return nil, false, nil, err
 	}
-	if old := c.live.find(id, t.hash); old != nil {
-		if old.fingerprint != fp {
+	if old := c.live.find(id, t.hash); old != nil && !canary.On(canary.RunIDTwice) {
+		if old.fingerprint != fp && !canary.On(canary.LiveRequestNotCompared) {
 			return nil, false, nil, fmt.Errorf("%w: %s is running with other branches or payloads", ErrTxConflict, id)
 		}
 		return old, true, nil, nil
 	}
-	if past := c.past.look(&t.key, t.hash, t.started); past != nil {
-		if past.fingerprint != fp {
+	if past := c.past.look(&t.key, t.hash, t.started); past != nil && !canary.On(canary.ForgetID) {
+		if past.fingerprint != fp && !canary.On(canary.PastRequestNotCompared) {
 			return nil, false, nil, fmt.Errorf("%w: %s has ended, with other branches or payloads", ErrTxConflict, id)
 		}
 		return nil, false, past, nil
@@ -64,6 +66,7 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, g *growth) (t *
 	c.raise()
 	c.owners.Add(1)
 	c.begun++
+	failpoint.Hit(failpoint.TxBegun)
 	return t, false, nil, nil
 }
 
@@ -230,6 +233,7 @@ func (c *Coordinator) forget(t *txn) {
 			ref: t.ref(), at: t.endedAt().UnixNano(),
 		})
 	}
+	failpoint.Hit(failpoint.TxForgotten)
 }
 
 // endedAt returns the time at which a transaction that ends now has ended. The
@@ -377,6 +381,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (c
 	committed, err = t.toldResult()
 	private = t.private()
 	t.mu.Unlock()
+	failpoint.Hit(failpoint.TxReturn)
 	return committed, private, err
 }
 
@@ -405,8 +410,13 @@ func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
 		case <-t.signal:
 		case <-timeoutC:
 			ev = protocol.TimedOut{}
+			if done != nil && ctx.Err() != nil { // both are over: the caller's word counts
+				ev, done = protocol.Cancelled{Code: codeOf(ctx.Err())}, nil
+			}
+			failpoint.Hit(failpoint.TxTimedOut)
 		case <-done:
 			ev, done = protocol.Cancelled{Code: codeOf(ctx.Err())}, nil
+			failpoint.Hit(failpoint.TxCancelled)
 		}
 		t.mu.Lock()
 		if ev != nil {

@@ -7,8 +7,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/dtctest"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -70,5 +72,44 @@ func TestLowWaterOfThoseThatNeverBlock(t *testing.T) {
 		want("last at a", "last")
 		want("last at dead", "last")
 		closed(t, c)
+	})
+}
+
+// TestLowWaterWaitsForTheUnclear: a participant lists a branch of an earlier
+// incarnation that must not be presumed aborted. Until somebody has looked at it low
+// water stays below, or its row could be dropped and its commit answered with nothing.
+func TestLowWaterWaitsForTheUnclear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, disk := dtctest.NewMemory("a"), vfs.NewMem()
+		var shows []dtc.InDoubtBranch
+		var low dtc.XID
+		p.OnPrepare = func(_ context.Context, b dtc.Branch) (dtc.Vote, error) {
+			low = b.LowWater
+			if b.TxID == "t" {
+				shows = []dtc.InDoubtBranch{{XID: b.XID}}
+			}
+			return dtc.VoteCommit, nil
+		}
+		lists := dtc.ParticipantFuncs{
+			ParticipantID: "a", PrepareFunc: p.Prepare, CommitFunc: p.Commit, RollbackFunc: p.Rollback,
+			InDoubtFunc: listsNothing,
+		}
+		run := func(id dtc.TxID) {
+			c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{lists}})
+			time.Sleep(time.Second) // the sweep
+			if ok, err := c.Execute(t.Context(), id, branches("a")...); !ok {
+				t.Fatal(err)
+			}
+			closed(t, c)
+		}
+		run("t")
+		if low.IsZero() {
+			t.Error("nothing holds it back, and low water is not known")
+		}
+		lists.InDoubtFunc = func(context.Context, dtc.LogID) ([]dtc.InDoubtBranch, error) { return shows, nil }
+		run("u") // "t" has committed, and the participant has lost that
+		if !low.IsZero() {
+			t.Errorf("low water %v passes %v, which is listed and was committed", low, shows[0].XID)
+		}
 	})
 }

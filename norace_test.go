@@ -2,5 +2,8 @@
 
 package dtc_test
 
-// secondStride thins out the kills of recovery; see race_test.go.
-const secondStride = 11
+// firstStride and secondStride thin out the kills; see race_test.go.
+const (
+	firstStride  = 1
+	secondStride = 23
+)

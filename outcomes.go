@@ -3,6 +3,8 @@ package dtc
 import (
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/txlog"
 )
 
@@ -83,6 +85,7 @@ func (o *outcomes) put(key *[16]byte, hash uint32, r *remembered) {
 		if slot, place, ok := o.byKey.find(&old.key, o.byKey.hash(&old.key), o.key); ok && place == at {
 			o.byKey.remove(slot)
 			o.dropped = old.remembered.at
+			failpoint.Hit(failpoint.OutcomeForgotten)
 		}
 	}
 	*o.at(at) = outcomeEntry{*key, *r}
@@ -92,6 +95,9 @@ func (o *outcomes) put(key *[16]byte, hash uint32, r *remembered) {
 // look returns what is remembered under a key with that hash, or nil.
 func (o *outcomes) look(key *[16]byte, hash uint32, now time.Time) *remembered {
 	_, at, ok := o.byKey.find(key, hash, o.key)
+	if canary.On(canary.ForgetOutcomesEarly) {
+		now = now.Add(o.keep / 2)
+	}
 	if !ok || now.UnixNano()-o.at(at).remembered.at > int64(o.keep) {
 		return nil
 	}

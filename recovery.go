@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -97,6 +99,9 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 			return fmt.Errorf("the end of transaction %s, which is not open", rec.Ref)
 		}
 		delete(r.open, rec.Ref)
+		if canary.On(canary.RememberAbortsOnly) && rec.Outcome == Committed {
+			return nil
+		}
 		c.past.add(txlog.KeyOf(u.prepare.TxID), remembered{
 			outcome: rec.Outcome, code: u.reason.Code, fingerprint: u.prepare.Fingerprint,
 			ref: rec.Ref, at: e.Time.UnixNano(),
@@ -163,6 +168,7 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 		}
 	})
 	c.mu.Unlock()
+	failpoint.Hit(failpoint.RecoverRevived)
 	if f := c.cfg.Trace.Recovered; f != nil {
 		f(r.records, len(live), time.Since(began))
 	}
@@ -175,7 +181,9 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 				return
 			}
 			if c.reach(t) {
+				failpoint.Hit(failpoint.RecoverNext)
 				t.handle(protocol.Recovered{})
+				failpoint.Hit(failpoint.RecoverResent)
 			}
 		}
 	})
@@ -200,7 +208,7 @@ func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 		c.linkBranch(br)
 	}
 	t.hash = c.past.byKey.hash(&t.key)
-	if t.undecided && c.hold.Load().covers(x.Incarnation.Number) {
+	if t.undecided && c.hold.Load().covers(x.Incarnation.Number) && !canary.On(canary.RecoverUnderHold) {
 		t.park() // before anybody can ask
 		t.parking = true
 		c.parked = append(c.parked, t)

@@ -270,3 +270,41 @@ func TestResolveBeforeRecoveryComesToIt(t *testing.T) {
 		closed(t, c)
 	})
 }
+
+// A transaction that is rolled back while it grows stands in no log. If a branch of it
+// is resolved all the same the statement must be one that the log can hold, and a
+// restart must find it.
+func TestResolveOfWhatWasNeverLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		dead, well := fn("dead"), fn("well")
+		dead.RollbackFunc = func(context.Context, dtc.Branch) error { return dtc.NoAnswer(errors.New("dead")) }
+		well.RollbackFunc = dead.RollbackFunc
+		cfg := &dtc.Config{Participants: []dtc.Participant{dead, well}}
+		c := open(t, disk, cfg)
+		if _, _, err := c.Begin("t", nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range branches("dead", "well") {
+			if _, _, err := c.Enlist("t", b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.Rollback(t.Context(), "t", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Resolve(t.Context(), "t", "dead", dtc.Committed, "so it says"); err != nil {
+			t.Fatal(err)
+		}
+		sound(t, disk)
+		closed(t, c)
+		well.RollbackFunc = nil
+		cfg.Participants[1] = well
+		c = open(t, disk, cfg)
+		settle(t, c)
+		if o, err := c.Outcome(t.Context(), "t"); o != dtc.Heuristic {
+			t.Errorf("after a restart the outcome is %v, %v; want heuristic", o, err)
+		}
+		closed(t, c)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 )
 
@@ -68,6 +69,7 @@ func (t *txn) add(b Branch) (before *branchRun, err error) {
 	c.linkBranch(br)
 	t.branches = append(t.branches, br)
 	c.mu.Unlock()
+	failpoint.Hit(failpoint.TxEnlisted)
 	return nil, nil
 }
 
@@ -154,6 +156,7 @@ func (t *txn) grow(ctx context.Context, opts *TxOptions, fn func(context.Context
 		_, _, result = t.own(ctx, opts, first)
 	}()
 	err = fn(ctx, &Tx{t})
+	failpoint.Hit(failpoint.TxGrown)
 	returned = true
 	return nil // what own says takes its place
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 )
 
@@ -218,6 +219,7 @@ func (t *txn) claim(opts *TxOptions, why error) bool {
 // expired rolls back a transaction whose life is over.
 func (t *txn) expired() {
 	if t.claim(nil, errors.New("nobody committed it within its lifetime")) {
+		failpoint.Hit(failpoint.TxExpired)
 		t.giveUp(ReasonDeadline)
 	}
 }

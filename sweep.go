@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -41,6 +42,8 @@ func (c *Coordinator) startSweep(l *lane) {
 				timer.Stop()
 			case <-c.ctx.Done():
 				timer.Stop()
+			}
+			if c.ctx.Err() != nil { // also if it was to sweep again: nobody would hear of it
 				return
 			}
 		}
@@ -68,10 +71,15 @@ func (c *Coordinator) sweep(l *lane) error {
 		look = c.lookEarly(l)
 	}
 	listed, err := list(ctx, r.lister, c.log.ID())
+	if canary.On(canary.BelieveFailedListing) {
+		err = nil
+	}
+	failpoint.Hit(failpoint.SweepListed)
 	suspects := c.unowned(l, listed, look)
 	if err == nil && len(suspects) > 0 {
 		var again []InDoubtBranch
 		again, err = list(ctx, r.lister, c.log.ID())
+		failpoint.Hit(failpoint.SweepListedAgain)
 		suspects = slices.DeleteFunc(suspects, func(x XID) bool {
 			return !slices.ContainsFunc(again, func(b InDoubtBranch) bool { return b.XID == x })
 		})
@@ -194,14 +202,16 @@ func (c *Coordinator) adopt(l *lane, suspects []XID, look look) int {
 		case protocol.Foreign, protocol.NotYet, protocol.Running:
 		}
 	}
-	if l.unclear = unclear; unclear == 0 {
+	if l.unclear = unclear; unclear == 0 || canary.On(canary.SweptDespiteHeld) {
 		l.swept = true
 		l.setLowWater()
 	}
 	c.mu.Unlock()
 	for _, t := range orphans {
 		c.cfg.Logger.Info("rolling back a branch that no transaction owns", "xid", t.xid.String(), "participant", l.id)
+		failpoint.Hit(failpoint.SweepLooked)
 		t.handle(protocol.Recovered{})
+		failpoint.Hit(failpoint.SweepRolledBack)
 	}
 	return len(orphans)
 }

@@ -3,7 +3,8 @@
 # the tests need it installs from Debian's packages, as root or with sudo, or
 # says what is missing and stops. Arguments go to `go test`: ./test.sh -short
 #
-# Everything is run even if something fails; the last line is the verdict.
+# Everything is run even if something fails; the last line is the verdict. A green run
+# without arguments writes what it has counted into docs/testing.md.
 set -u
 
 cd -- "$(dirname -- "$0")" || exit 1
@@ -17,7 +18,7 @@ command -v go >/dev/null || {
 export GOWORK="$root/go.work"
 export CGO_ENABLED=1 # the race detector is linked by the C compiler
 export GOGC="${GOGC:-400}"  # small heaps that are renewed all the time: half the work
-timeout=${DTC_TEST_TIMEOUT:-10m}
+timeout=${DTC_TEST_TIMEOUT:-15m}
 
 # ---- what the tests need ----
 
@@ -103,76 +104,135 @@ if [ -n "$need" ]; then
 	exit 1
 fi
 
-# ---- the tests ----
+# ---- how the tests are run ----
+
+tmp=$(mktemp -d) || exit 1
+# What the tests have done is counted here; see internal/tally.
+DTC_TALLY=$(mktemp -d) || exit 1
+export DTC_TALLY
+lanes=
+stop() { # what was started does not outlive this script
+	for pid in $lanes $(cat "$tmp"/*.pid 2>/dev/null); do kill "$pid" 2>/dev/null; done
+	rm -rf "$tmp" "$DTC_TALLY"
+}
+trap stop EXIT
+trap 'exit 1' HUP INT TERM
+
+# phase NAME DIR ARGS… runs go test in DIR, and keeps what it says and how it ended until
+# all that stands before it in $phases has been printed.
+phase() {
+	name=$1 dir=$2
+	shift 2
+	[ -d "$tmp" ] || exit 1 # stopped
+	began=$(date +%s)
+	echo "== $name: go test $*" >"$tmp/$name.out"
+	# vet is left to `make lint`, which has it among its linters.
+	(cd -- "$dir" && exec $nice go test -vet=off -timeout "$timeout" "$@") </dev/null >>"$tmp/$name.out" 2>&1 &
+	echo $! >"$tmp/$name.pid"
+	if wait $!; then verdict=ok; else verdict=FAILED; fi
+	[ -d "$tmp" ] || exit 1
+	rm "$tmp/$name.pid"
+	echo "$verdict in $(($(date +%s) - began)) s" >"$tmp/$name.part"
+	mv "$tmp/$name.part" "$tmp/$name.verdict"
+}
+
+# show NAME LANE waits for a phase of a lane, and prints what it has said. Of what was run
+# with -v and is well only the tests' own words are worth reading.
+show() {
+	while [ ! -e "$tmp/$1.verdict" ]; do
+		kill -0 "$2" 2>/dev/null || [ -e "$tmp/$1.verdict" ] || echo "FAILED: it was not run" >"$tmp/$1.verdict"
+		sleep 1
+	done
+	read -r verdict <"$tmp/$1.verdict"
+	case $verdict in
+	ok*) grep -v -e '^=== ' -e '^ *--- PASS' "$tmp/$1.out" ;;
+	*)
+		cat "$tmp/$1.out"
+		failed="$failed, $1"
+		;;
+	esac
+	echo "== $1: $verdict"
+	runs=$((runs + 1))
+}
+
+# ---- what is run ----
+
+# The tests that start dtc itself are run under the race detector, and share one build.
+echo "== building dtc"
+DTC_TEST_BINARY=$tmp/dtc
+(cd cmd/dtc && go build -race -o "$DTC_TEST_BINARY" .) || exit 1
+export DTC_TEST_BINARY
+
+# What works more than it waits gives way to what waits: clients and participants whose
+# processes are killed have deadlines, and too little happens if they find no processor.
+# So this is run with a low priority, and beside the rest.
+working() {
+	nice='nice -n 19'
+
+	# All modules of the workspace at once, under the race detector: it keeps all
+	# processors busy. Fewer processes are killed, and fewer disks crashed; all of them
+	# come below. What has a lane of its own is not run twice, nor is the detector of use
+	# where one goroutine walks (explore), or moves at a time (sim).
+	(
+		export DTC_KILLS=40
+		# shellcheck disable=SC2046 # paths of packages have no spaces
+		phase tests . -race "$@" $(go list work |
+			grep -v -e '/test/chaos$' -e '/test/disk$' -e '/test/failpoint$' -e '/test/procfaults$' \
+				-e '/internal/explore$' -e '/internal/sim$')
+	)
+
+	# Without the race detector: the log is opened on 50,000 crashed disks, each again
+	# after a crash of that opening. Beside it a coordinator is killed at every step.
+	(
+		phase steps . -count=1 -v -run 'TestKillAtEveryPoint' "$@" .
+		export DTC_CRASH_IMAGES=50000
+		phase images . -count=1 -v "$@" ./wal
+	) &
+	# The explorer takes larger worlds, and compares them with those that it need not walk.
+	phase explorer . -count=1 -v "$@" ./internal/explore
+	# With the tag canary bugs are planted, and each must be found.
+	phase canaries . -count=1 -v -tags canary -run 'TestCanaries|TestControl|TestEveryBug' "$@" \
+		. ./internal/explore ./internal/canary/suite
+	wait
+
+	# Seeds of the simulator, in a process for each processor.
+	phase simulator . -count=1 -v "$@" ./internal/sim ./test/sim
+}
+
+# What waits more than it works, one after the other: each of them wants to find a processor
+# when it needs one. A server and its participants are killed and stopped all the time,
+# behind networks that lose, repeat and delay. Processes have worse done to them, and are
+# killed at named steps and at random. Then disks really fail and are full, where the
+# machine lets them be mounted; what it did not allow is counted in the verdict.
+waiting() {
+	nice=
+	phase storm test -race -count=1 -v "$@" ./chaos
+	phase procfaults test -race -count=1 -v "$@" ./procfaults
+	phase failpoints test -count=1 -v "$@" ./failpoint
+	phase kills test -count=1 -v -run 'TestKilledAtRandom' "$@" ./kill
+	phase disks test -race -count=1 -v "$@" ./disk
+}
+
+working "$@" &
+lane1=$!
+waiting "$@" &
+lane2=$!
+lanes="$lane1 $lane2"
 
 failed=
 runs=0
+for p in tests steps images explorer canaries simulator; do show $p $lane1; done
+for p in storm procfaults failpoints kills disks; do show $p $lane2; done
+wait
+skipped=$(cat "$tmp"/*.out | grep -c 'SKIPPED:')
 
-# run NAME DIR ARGS… runs go test in DIR and remembers whether it failed.
-run() {
-	name=$1 dir=$2
-	shift 2
-	echo "== $name: go test $*"
-	began=$(date +%s)
-	if (cd -- "$dir" && go test -timeout "$timeout" "$@") </dev/null; then
-		verdict=ok
-	else
-		verdict=FAILED
-		failed="$failed, $name"
-	fi
-	runs=$((runs + 1))
-	echo "== $name: $verdict in $(($(date +%s) - began)) s"
-}
-
-out=$(mktemp) || exit 1
-storm=$(mktemp) || exit 1
-trap 'rm -f "$out" "$storm"' EXIT
-trap 'exit 1' HUP INT TERM
-
-# All modules of the workspace at once: their packages keep both cores busy. Under the
-# race detector fewer processes are killed; all of them come below, and the storm.
-kills=${DTC_KILLS:-120}
-DTC_KILLS=40
-export DTC_KILLS
-# shellcheck disable=SC2046 # paths of packages have no spaces
-run tests . -race "$@" $(go list work | grep -v '/test/chaos$')
-DTC_KILLS=$kills
-
-# Processes are killed at random once more, so that this run says how many it
-# killed and what they had begun: the runs above print nothing of it, and go test
-# may answer them from its cache.
-run kills test -count=1 -v -run 'TestKilledAtRandom' "$@" ./kill
-
-# Disks really fail and are full, where the machine lets them be mounted. What it
-# did not allow is counted in the verdict.
-run disks test -count=1 -v "$@" ./disk >"$out" 2>&1
-cat "$out"
-
-# A server and its participants, killed and stopped all the time, behind networks that
-# lose, repeat and delay. It waits more than it works, so it runs beside what follows.
-(
-	cd -- test && exec go test -race -timeout "$timeout" -count=1 -v "$@" ./chaos
-) </dev/null >"$storm" 2>&1 &
-chaos=$!
-
-# Without the race detector the log is opened on 50,000 crashed disks, each again after
-# a crash of that opening, and the explorer takes larger worlds and compares them with
-# those that it need not walk. With the tag canary it must find the bugs that the tag
-# puts into the protocol.
-DTC_CRASH_IMAGES=50000
-export DTC_CRASH_IMAGES
-run images-and-explorer . -count=1 -v "$@" ./wal ./internal/explore
-run canaries . -count=1 -v -tags canary -run TestCanaries "$@" . ./internal/explore
-
-echo "== storm: go test -race -count=1 -v $* ./chaos"
-wait "$chaos" || failed="$failed, storm"
-runs=$((runs + 1))
-grep -v -e '^=== ' -e '^--- PASS' "$storm"
-skipped=$(cat "$out" "$storm" | grep -c 'SKIPPED:')
-
+if [ -z "$failed" ] && [ $# -eq 0 ]; then
+	go run ./internal/tally/table -dir "$DTC_TALLY" -doc docs/testing.md || failed=', counts'
+fi
+counts=$(cat "$DTC_TALLY"/*.json 2>/dev/null | wc -l | xargs)
 took=$(($(date +%s) - start))
 if [ -n "$failed" ]; then
-	echo "FAILED: ${failed#, } ($runs runs, $took s, $skipped skipped)"
+	echo "FAILED: ${failed#, } ($runs runs, $took s, $counts counts, $skipped skipped)"
 	exit 1
 fi
-echo "ok: $runs runs, $took s, $skipped skipped"
+echo "ok: $runs runs, $took s, $counts counts, $skipped skipped"

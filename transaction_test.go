@@ -180,3 +180,18 @@ func TestEndedIsForgotten(t *testing.T) {
 		closed(t, c)
 	})
 }
+
+// TestEndedIsRemembered: an outcome is told for as long as it was promised.
+func TestEndedIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, vfs.NewMem(), &dtc.Config{Participants: participants(services("a")), OutcomeRetention: time.Minute})
+		if ok, err := c.Execute(t.Context(), "t", branches("a")...); !ok {
+			t.Fatal(err)
+		}
+		time.Sleep(59 * time.Second)
+		if o, err := c.Outcome(t.Context(), "t"); o != dtc.Committed {
+			t.Errorf("it is forgotten after 59 s of 60: %v, %v", o, err)
+		}
+		closed(t, c)
+	})
+}

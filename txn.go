@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -167,28 +168,37 @@ func (t *txn) perform(e protocol.Effect) {
 			t.refuse(err)
 			t.c.forget(t)
 		}
+		failpoint.Hit(failpoint.TxPrepareAppended)
 	case protocol.ForceCommit:
 		t.forcing = txlog.KindCommit
 	case protocol.AppendAbort:
 		t.explain()
 		_ = t.append(txlog.KindAbort) // without it the answer is the same
+		failpoint.Hit(failpoint.TxAbortAppended)
 	case protocol.AppendEnd:
 		_ = t.append(txlog.KindEnd) // without it recovery finishes again
+		failpoint.Hit(failpoint.TxEndAppended)
 	case protocol.SendPrepare:
 		t.send(t.branches[e.Branch], protocol.Prepare)
+		failpoint.Hit(failpoint.TxPrepareQueued)
 	case protocol.SendCommit:
 		t.send(t.branches[e.Branch], protocol.Commit)
+		failpoint.Hit(failpoint.TxCommitQueued)
 	case protocol.SendRollback:
 		t.send(t.branches[e.Branch], protocol.Rollback)
+		failpoint.Hit(failpoint.TxRollbackQueued)
 	case protocol.Retry:
 		t.retry(t.branches[e.Branch])
 	case protocol.Tell:
+		failpoint.Hit(failpoint.TxTell)
 		t.tell(e.Outcome)
+		failpoint.Hit(failpoint.TxTold)
 	case protocol.Refuse:
 		t.refuse(nil)
 	case protocol.Hazard:
 		t.hazard(t.branches[e.Branch])
 	case protocol.Forget:
+		failpoint.Hit(failpoint.TxForget)
 		t.ended = true
 		t.c.forget(t)
 		if f := t.c.cfg.Trace.Ended; f != nil {
@@ -228,6 +238,7 @@ func (t *txn) force() protocol.Event {
 	if trace.Forced != nil {
 		began = time.Now()
 	}
+	failpoint.Hit(failpoint.TxForcing)
 	err := t.c.log.Force(r)
 	if f := trace.Forced; f != nil {
 		f(t.trace(), kind.String(), time.Since(began), err)
@@ -235,6 +246,11 @@ func (t *txn) force() protocol.Event {
 	scratches.Put(s)
 	t.mu.Lock()
 	if err == nil {
+		if kind == txlog.KindPrepare {
+			failpoint.Hit(failpoint.TxPrepareSynced)
+		} else {
+			failpoint.Hit(failpoint.TxDecisionSynced)
+		}
 		return protocol.Synced{}
 	}
 	t.c.logFailed(err)
@@ -279,6 +295,7 @@ func (t *txn) retry(br *branchRun) {
 	}
 	t.leaves()
 	br.nextAttempt = br.lane.retry(br, verb, br.failures)
+	failpoint.Hit(failpoint.TxRetry)
 	if verb != protocol.Prepare && noteworthy(br.failures) {
 		t.c.cfg.Logger.Warn("a decided branch is not finished: it is tried again and again",
 			"tx", string(t.id), "xid", t.xid.String(), "participant", br.lane.id,
@@ -403,7 +420,7 @@ func (t *txn) watchHung() {
 	for i := range t.branches {
 		if t.m.Calling(i) {
 			t.leaves()
-			t.c.after(hungGrace, func() { t.handle(protocol.Hung{Branch: i}) })
+			t.c.after(hungGrace, func() { failpoint.Hit(failpoint.TxHung); t.handle(protocol.Hung{Branch: i}) })
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/failpoint"
 )
 
 // Role says what a caller of the control API may do. Operator is all of them, and the
@@ -283,6 +284,7 @@ func (h *ControlHandler) serve(w http.ResponseWriter, r *http.Request) *partProb
 	}
 	c := &controlCall{Coordinator: coordinator, w: w, r: r, route: route, caller: caller, args: args}
 	defer h.leave(c)
+	failpoint.Hit(failpoint.ServeAccepted)
 	return route.serve(h, c)
 }
 

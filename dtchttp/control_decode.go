@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/failpoint"
 )
 
 // What a request to the control API may hold. Times are bounded so that nobody waits
@@ -62,6 +63,7 @@ func (h *ControlHandler) body(c *controlCall, fields ...string) (q controlReques
 	if q, trouble = controlDecode(text, fields); trouble != nil {
 		return q, trouble
 	}
+	failpoint.Hit(failpoint.ServeRead)
 	return q, h.enter(c)
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/txlog"
 )
 
@@ -127,7 +128,9 @@ func (h *ControlHandler) show(c *controlCall) *partProblem {
 }
 
 func (c *controlCall) answer(status int, info dtc.TxInfo) {
+	failpoint.Hit(failpoint.ServeReply)
 	partWrite(c.w, status, "application/json", newTransaction(info, c.RememberedSince()))
+	failpoint.Hit(failpoint.ServeReplied)
 }
 
 // refused is the answer to a request that had no outcome.

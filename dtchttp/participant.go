@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/silence"
 )
 
@@ -113,7 +114,9 @@ func (h *partHandler) serve(w http.ResponseWriter, r *http.Request) *partProblem
 	if trouble != nil {
 		return trouble
 	}
+	failpoint.Hit(failpoint.PartReceived)
 	vote, err := h.call(r.Context(), verb, b)
+	failpoint.Hit(failpoint.PartCalled)
 	switch {
 	case verb == partPrepare:
 		return h.answerPrepare(w, r, vote, err)

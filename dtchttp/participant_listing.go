@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/failpoint"
 )
 
 const (
@@ -141,6 +142,7 @@ func (h *partHandler) list(ctx context.Context, lister dtc.Lister, log dtc.LogID
 		}
 	}()
 	all, err = lister.InDoubt(ctx, log)
+	failpoint.Hit(failpoint.PartListed)
 	if err != nil {
 		_, _ = err.Error(), errors.Is(err, dtc.ErrNoAnswer) // a typed nil panics here, where it does no harm
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/failpoint"
 )
 
 // sender sends requests to one service and reads answers, for [Participant] and
@@ -118,7 +119,9 @@ func (s *sender) send(r *http.Request, verb string, limit int64) (callAnswer, er
 		r.Header.Set("Authorization", value)
 	}
 	// Not by a client: it would follow redirects.
+	failpoint.Hit(failpoint.HTTPSend)
 	resp, err := s.transport.RoundTrip(r)
+	failpoint.Hit(failpoint.HTTPAnswered)
 	if err != nil {
 		return callAnswer{}, fmt.Errorf("%s: %w", verb, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/tally"
 )
 
 // memorySubject is the well-behaved participant with everything the suite can
@@ -384,6 +385,7 @@ func TestSuiteCatchesEveryBrokenPromise(t *testing.T) {
 			}
 		}
 	}
+	tally.Add(t, "conformance", "broken participants in Go, each found out", int64(len(breakages)), 20)
 	for _, p := range ParticipantPromises() {
 		if !caught[p.Name] {
 			t.Errorf("no broken participant shows that the suite checks: %s", p.Name)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/canary"
 )
 
 // Commit implements [dtc.Participant].
@@ -53,7 +54,7 @@ func (g *Guard) finishOnce(ctx context.Context, b dtc.Branch, state string, do w
 	if err != nil {
 		return err
 	}
-	if !prepared {
+	if !prepared && !(canary.On(canary.CommitTwice) && state == stateCommitted) {
 		return answer(ctx, tx, b)
 	}
 	if do != nil {
@@ -87,7 +88,7 @@ func (g *Guard) answerCommit(ctx context.Context, tx *sql.Tx, b dtc.Branch) erro
 		// The row was read before low water: had it been dropped in between, low
 		// water would be seen.
 		below, err := g.isBelow(ctx, tx, b.XID)
-		if err != nil || below {
+		if err != nil || below || canary.On(canary.CommitUnknown) {
 			return err
 		}
 		return dtc.ErrUnknownBranch
@@ -124,7 +125,7 @@ func (g *Guard) answerRollback(ctx context.Context, tx *sql.Tx, b dtc.Branch) er
 		return errAgain
 	}
 	below, err := g.isBelow(ctx, tx, b.XID)
-	if err != nil || below {
+	if err != nil || below || canary.On(canary.NoTombstone) {
 		return err // no row needed: low water refuses the late prepare
 	}
 	return tx.Commit()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/canary"
 )
 
 const (
@@ -73,7 +74,7 @@ func (g *Guard) Prune(ctx context.Context) (int, error) {
 }
 
 func (g *Guard) prune(ctx context.Context, log dtc.LogID, limit int) (dropped int, err error) {
-	if seen := g.seenLowWater(log); !seen.IsZero() {
+	if seen := g.seenLowWater(log); !seen.IsZero() && !canary.On(canary.PruneUnstored) {
 		if err := g.storeLowWater(ctx, seen); err != nil {
 			return 0, err
 		}
@@ -81,10 +82,17 @@ func (g *Guard) prune(ctx context.Context, log dtc.LogID, limit int) (dropped in
 	// What is stored and committed, not what was seen: rows go only under a low
 	// water that a late prepare will find.
 	lw, err := g.storedLowWater(ctx, g.db, log)
+	if canary.On(canary.PruneUnstored) {
+		lw = g.seenLowWater(log)
+	}
 	if err != nil || lw.IsZero() {
 		return 0, err
 	}
-	for _, state := range []string{stateCommitted, stateRolledBack, stateAborted, stateReadOnly} {
+	states := []string{stateCommitted, stateRolledBack, stateAborted, stateReadOnly}
+	if canary.On(canary.PrunePrepared) {
+		states = append(states, statePrepared)
+	}
+	for _, state := range states {
 		for dropped < limit {
 			n, err := g.dropBatch(ctx, lw, state)
 			dropped += n

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/canary"
 )
 
 // ErrRefused is in the chain of Prepare's error when the branch is already over:
@@ -62,11 +63,17 @@ func (g *Guard) prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	if vote == dtc.VoteCommit && err == nil {
 		if err = g.stillIn(ctx, tx, b.XID, statePrepared); err == nil {
 			err = tx.Commit()
+			if canary.On(canary.VoteAnyway) {
+				err = nil
+			}
 		}
 		if err != nil {
 			return dtc.VoteAbort, dtc.NoAnswer(err)
 		}
 		return dtc.VoteCommit, nil
+	}
+	if canary.On(canary.ReadOnlyKeeps) && vote == dtc.VoteReadOnly && err == nil {
+		return vote, tx.Commit()
 	}
 	if undone := tx.Rollback(); err != nil && undone != nil {
 		// The connection or the context is gone, which may be all that the error
@@ -127,6 +134,9 @@ func (r row) vote() (dtc.Vote, error) {
 	case stateReadOnly:
 		return dtc.VoteReadOnly, nil
 	case stateRolledBack:
+		if canary.On(canary.PrepareAfterRollback) {
+			return dtc.VoteCommit, nil
+		}
 		return dtc.VoteAbort, fmt.Errorf("%w: the branch was already rolled back", ErrRefused)
 	case stateAborted:
 		if r.reason == "" {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/canary"
 )
 
 // statements are the guard's queries, written once for all dialects.
@@ -54,6 +55,9 @@ func (d *dialect) statements(t tables) statements {
 }
 
 func (g *Guard) deleteXIDs(n int) string {
+	if canary.On(canary.PrunePrepared) {
+		return g.d.bind("DELETE FROM " + g.tables.branch + " WHERE participant = ? AND xid IN (?" + strings.Repeat(", ?", n-1) + ")")
+	}
 	return g.d.bind(g.sql.deleteWhere + "(?" + strings.Repeat(", ?", n-1) + ")")
 }
 

@@ -3,6 +3,7 @@ module github.com/dtc-project/dtc/test
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/dtc-project/dtc v0.0.0
 	github.com/dtc-project/dtc/postgres v0.0.0
 	github.com/go-sql-driver/mysql v1.10.1

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -40,11 +42,16 @@ const retryAfter = 500 * time.Millisecond
 // checkpointRetry is how long a checkpoint that failed is not tried again.
 const checkpointRetry = 10 * time.Second
 
+// lookEvery is how often a log that is idle sees whether its files are in place.
+const lookEvery = time.Second
+
 // keep is the keeper.
 func (l *Log) keep() {
 	k := &l.keeper
 	defer close(k.done)
 	notBefore := time.Time{}
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		var retry <-chan time.Time
 		var timer *time.Timer
@@ -55,6 +62,8 @@ func (l *Log) keep() {
 		select {
 		case <-k.wake:
 		case <-retry:
+		case <-look.C:
+			l.lookAround()
 		case <-k.stop:
 		}
 		if timer != nil {
@@ -137,8 +146,10 @@ func (k *keeper) due(segmentSize, after int64) []segment {
 // what it stands for. Whatever goes wrong before it has its name changes nothing.
 func (l *Log) checkpoint(segments []segment) error {
 	k := &l.keeper
+	failpoint.Hit(failpoint.WALCheckpoint)
 	h, err := l.foldInto(filepath.Join(l.dir, temporaryCkp), segments)
 	if err == nil {
+		failpoint.Hit(failpoint.WALCheckpointSynced)
 		err = l.names.publish(filepath.Join(l.dir, temporaryCkp), filepath.Join(l.dir, checkpointName(h.number)))
 	}
 	if errors.Is(err, ErrClosed) {
@@ -152,6 +163,7 @@ func (l *Log) checkpoint(segments []segment) error {
 		}
 		return err
 	}
+	failpoint.Hit(failpoint.WALCheckpointDirSynced)
 	k.mu.Lock()
 	old := k.last
 	k.last = h
@@ -186,15 +198,18 @@ func (l *Log) free(segments []segment, old checkpointHeader) error {
 					return err
 				}
 				freed = append(freed, path)
+				failpoint.Hit(failpoint.WALSegmentRecycled)
 				continue
 			}
 			if err := remove(l.names.fs, s.path); err != nil {
 				return err
 			}
+			failpoint.Hit(failpoint.WALSegmentRemoved)
 		}
 		if old.number == 0 {
 			return nil
 		}
+		failpoint.Hit(failpoint.WALCheckpointRemove)
 		return remove(l.names.fs, filepath.Join(l.dir, checkpointName(old.number)))
 	})
 	if err != nil {
@@ -206,7 +221,17 @@ func (l *Log) free(segments []segment, old checkpointHeader) error {
 		}
 		return err
 	}
-	l.store.add(freed...)
+	failpoint.Hit(failpoint.WALFreed)
+	for _, path := range freed {
+		f, err := k.fs.OpenWrite(path)
+		if err != nil {
+			// Who takes a file from the store relies on having it. If this fails too, the
+			// next Open does it.
+			_ = k.fs.Remove(path)
+			continue
+		}
+		l.store.add(spare{path, bare(f)})
+	}
 	return nil
 }
 
@@ -225,6 +250,9 @@ func (l *Log) foldInto(path string, segments []segment) (checkpointHeader, error
 	for i := range segments {
 		if l.stopping() {
 			return checkpointHeader{}, ErrClosed
+		}
+		if canary.On(canary.RecycleLive) && i > 0 && i == len(segments)-1 {
+			break
 		}
 		if err := segments[i].replay(k.fs, l.id, f.add); err != nil {
 			return checkpointHeader{}, err

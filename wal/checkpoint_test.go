@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/internal/tally"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
 	"github.com/dtc-project/dtc/wal"
@@ -113,6 +114,13 @@ func (s *story) relive(r txlog.Record) {
 
 type checkpointTally struct{ images, checkpoints, recycled, lost, withCheckpoint int }
 
+func (c *checkpointTally) add(t *testing.T, lost int64) {
+	t.Helper()
+	tally.Add(t, "crash images", "disks opened after a crash", int64(c.images), 1)
+	tally.Add(t, "crash images", "with records lost that nobody had forced", int64(c.lost), lost)
+	tally.Add(t, "crash images", "with a checkpoint", int64(c.withCheckpoint), 1)
+}
+
 // TestCheckpointsMeanTheSame tells random stories over several openings, each ended
 // in its own way, with a checkpoint behind every full segment: whatever was crashed,
 // the log means a prefix of the story.
@@ -126,6 +134,7 @@ func TestCheckpointsMeanTheSame(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", c)
+	c.add(t, 1)
 	if c.checkpoints < images/10 || c.recycled == 0 || c.lost == 0 || c.withCheckpoint < images/2 {
 		t.Errorf("too little happened: %+v", c)
 	}

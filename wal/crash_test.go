@@ -9,26 +9,28 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/dtc-project/dtc/internal/tally"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/wal"
 )
 
-// tally counts what a crash test has really done, so that it cannot pass by
+// crashes counts what a crash test has really done, so that it cannot pass by
 // doing nothing.
-type tally struct{ images, lost, tails, rotations, again int }
+type crashes struct{ images, lost, tails, rotations, again int }
 
-func (c *tally) check(t *testing.T) {
+func (c *crashes) check(t *testing.T) {
 	t.Helper()
-	t.Logf("%+v", *c)
-	if c.images == 0 || c.lost == 0 || c.tails == 0 || c.rotations == 0 || c.again == 0 {
-		t.Errorf("something never happened: %+v", *c)
-	}
+	tally.Add(t, "crash images", "disks opened after a crash", int64(c.images), 1)
+	tally.Add(t, "crash images", "with records lost that nobody had forced", int64(c.lost), 1)
+	tally.Add(t, "crash images", "with a torn tail", int64(c.tails), 1)
+	tally.Add(t, "crash images", "with more than one segment", int64(c.rotations), 1)
+	tally.Add(t, "crash images", "opened once more, after a crash of the opening", int64(c.again), 1)
 }
 
 // checkImage checks one state of the disk: the log opens, and holds a prefix of
 // the records that were added, with all that were acknowledged; and so it does
 // again after a crash during that opening. It returns how many records it holds.
-func (c *tally) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n int, err error) {
+func (c *crashes) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n int, err error) {
 	c.images++
 	if err := agreed(fs); err != nil {
 		return 0, err
@@ -106,7 +108,7 @@ func (c *tally) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n int
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	images := crashImages(t, 19, 4000)
-	var c tally
+	var c crashes
 	for seed := int64(0); c.images < images; seed++ {
 		if err := c.history(rand.New(rand.NewSource(seed))); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
@@ -128,7 +130,7 @@ func crashImages(t *testing.T, share, usual int) int {
 	return usual / slower
 }
 
-func (c *tally) history(rng *rand.Rand) error {
+func (c *crashes) history(rng *rand.Rand) error {
 	fs, added, acked := vfs.NewMem(), 0, 0
 	for range 4 {
 		l, err := open(fs)
@@ -190,7 +192,7 @@ var errStopped = errors.New("the world stopped here")
 // TestCrashAtEveryStep stops a short history, with openings, rotations and a
 // clean close, at each step on the disk, and checks many crashes of that state.
 func TestCrashAtEveryStep(t *testing.T) {
-	var c tally
+	var c crashes
 	steps := 0
 	rng := seeded(t, 1)
 	for k := 1; ; k++ {
@@ -221,10 +223,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d steps", steps)
-	if steps < 100 {
-		t.Errorf("only %d steps", steps)
-	}
+	tally.Add(t, "crash images", "steps of a log on its disk at which all stopped", int64(steps), 100)
 	c.check(t)
 }
 
@@ -303,7 +302,8 @@ func TestEveryCrashImage(t *testing.T) {
 		}
 	}
 	must(t, l.Close())
-	t.Logf("%d images of %d changes, by records found: %v", images, changes, lengths)
+	tally.Add(t, "crash images", "disks opened after a crash", int64(images), 1)
+	t.Logf("%d changes, by records found: %v", changes, lengths)
 	if lengths[0] > 0 || lengths[1] == 0 || lengths[2] == 0 || lengths[added] == 0 {
 		t.Errorf("images by records found: %v", lengths)
 	}

@@ -15,16 +15,22 @@
 //  4. After a write or a sync of the log failed, or did not return within
 //     [Options.StallLimit], or a sync of the directory failed, the log takes
 //     nothing more, and the file is neither written nor synced again.
-//  5. One process writes at a time.
+//  5. One process writes at a time: the directory itself is locked, so that removing
+//     the file LOCK lets nobody else in.
 //  6. The directory's size follows what is unfinished and what is remembered, not
 //     history: see Checkpoints. Replay after a checkpoint gives what replay of all
 //     that the checkpoint stands for gave, but for outcomes that are not to be
 //     remembered any more.
 //  7. When the disk is full, [Log.Room] says so while there is still a reserve of
 //     two segments, in which what was begun can finish; when there is room again,
-//     it says that too.
+//     it says that too. So it does when the process has used up its file
+//     descriptors: the files of the reserve are open.
 //  8. A log whose newest segment is not the file that it was made as is a copy, or
 //     was restored from one. It opens with a [txlog.Hold] behind its records.
+//  9. A log whose directory or newest segment is removed, renamed or replaced while it
+//     is open fails with a [*GoneError] before it says of another record that it is
+//     durable, and at the latest a second later if there is none. It never writes to
+//     the directory that has taken the name.
 //
 // What remains: damage to the last synced batches of a log that crashed before
 // anything followed them looks like a tail that was never synced, and is cut;
@@ -35,7 +41,8 @@
 //
 // # Files
 //
-//	LOCK          held with flock by the writer, contains its process id
+//	LOCK          held with flock by the writer, like the directory itself where the
+//	              file system can do that; contains its process id
 //	00000007.ckp  a checkpoint: stands for the segments up to this number
 //	00000008.seg  segments, numbered in the order of their creation
 //	00000009.tmp  a segment that is being made; without meaning

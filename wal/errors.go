@@ -39,6 +39,19 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("wal: %s is damaged at offset %d: %s", e.File, e.Offset, e.Why)
 }
 
+// GoneError says that the path of an open log no longer leads to its files: the
+// directory or a file of it was removed, renamed, or replaced by another one. The log
+// has failed: what it went on to decide, no later Open at that path would know.
+type GoneError struct {
+	File string // the newest segment, or the directory
+	Why  string
+}
+
+// Error implements error.
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("wal: %s: %s: stop this process, and put the directory back before the next start if it still exists", e.File, e.Why)
+}
+
 // VersionError says that the log was written in a format this program does not
 // know. Nothing was changed.
 type VersionError struct {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/refs"
 	"github.com/dtc-project/dtc/internal/vfs"
@@ -200,6 +202,7 @@ func (f *fold) write(fsys vfs.FS, path string, h *checkpointHeader, before *chec
 	if err := writeAll(file, h.append(nil), 0); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALCheckpointWritten)
 	return file.Sync()
 }
 
@@ -248,6 +251,9 @@ func (f *fold) writeOutcomes(w *checkpointWriter, fsys vfs.FS, before *checkpoin
 	expired := int64(-1 << 63)
 	if f.keep > 0 {
 		expired = w.h.time - int64(f.keep)
+		if canary.On(canary.DropOutcomesEarly) {
+			expired += int64(f.keep) / 2
+		}
 	}
 	drop := f.tooMany()
 	for len(f.old) > 0 && (f.old[0].records <= drop || f.old[0].last < expired) {
@@ -274,6 +280,9 @@ func (f *fold) writeOutcomes(w *checkpointWriter, fsys vfs.FS, before *checkpoin
 		}
 	}
 	for i := range f.ended {
+		if canary.On(canary.DropCommittedOutcomes) && f.ended[i].Outcome == protocol.Committed {
+			continue
+		}
 		if err := w.add(w.h.time, &f.ended[i]); err != nil {
 			return err
 		}
@@ -316,6 +325,13 @@ func (f *fold) writeOpen(w *checkpointWriter) error {
 	})
 	for _, ref := range order {
 		t := f.open[ref]
+		switch decided := t.decision.record != nil; {
+		case canary.On(canary.DropDecided) && decided:
+			continue
+		case canary.On(canary.DropPlain) && !decided &&
+			slices.ContainsFunc(t.prepare.record.Branches, func(b txlog.Branch) bool { return b.Plain }):
+			continue
+		}
 		if err := w.add(t.prepare.time, t.prepare.record); err != nil {
 			return err
 		}

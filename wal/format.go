@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
@@ -177,7 +178,7 @@ func parseBatch(b []byte, at place) (h batchHeader, payload []byte, ok bool) {
 		time:    int64(le.Uint64(b[32:])),
 	}
 	if h.place != at || h.length <= 0 || h.length > maxPayload || h.size() > len(b) ||
-		le.Uint32(b[4:]) != checksum(b[8:h.size()]) {
+		le.Uint32(b[4:]) != checksum(b[8:h.size()]) && !canary.On(canary.NoChecksum) {
 		return h, nil, false
 	}
 	return h, b[batchHeaderSize : batchHeaderSize+h.length], true

@@ -3,12 +3,12 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/brief"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
@@ -20,7 +20,7 @@ type Log struct {
 	fs          vfs.FS
 	segmentSize int64
 	batchSize   int // a batch that is longer takes no further record
-	lock        io.Closer
+	lock        vfs.Lock
 	id          protocol.LogID
 	found       *contents // until Replay
 	names       names
@@ -38,6 +38,7 @@ type Log struct {
 	spare   [][]byte // buffers of batches that are written
 	group   []*batch // what the writer has in hand
 	closing bool
+	look    bool  // the writer is to see whether its files are in place
 	err     error // why nothing is taken any more
 	broken  bool  // the log has failed
 
@@ -81,7 +82,7 @@ type batch struct {
 // Batches of this size cost little more than small ones for each write.
 const maxBatchSize = 256 << 10
 
-func newLog(dir string, o Options, lock io.Closer) *Log {
+func newLog(dir string, o Options, lock vfs.Lock) *Log {
 	l := &Log{
 		dir: dir, fs: o.FS, segmentSize: o.SegmentSize, lock: lock,
 		batchSize:       int(min(maxBatchSize, o.SegmentSize/4)),
@@ -93,7 +94,7 @@ func newLog(dir string, o Options, lock io.Closer) *Log {
 	l.keeper.wake, l.keeper.stop, l.keeper.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	l.disk = newWatched(o.FS, o.StallLimit, l.stalled)
 	l.keeper.fs = newWatched(o.FS, o.StallLimit, l.stalled)
-	l.names = names{fs: newWatched(o.FS, o.StallLimit, l.stalled), dir: dir}
+	l.names = names{fs: newWatched(o.FS, o.StallLimit, l.stalled), dir: dir, turn: make(chan struct{}, 1)}
 	return l
 }
 
@@ -151,6 +152,7 @@ func (l *Log) add(r txlog.Record, wait bool) (*batch, error) {
 	b := l.queue[len(l.queue)-1]
 	b.buf = appendFramed(b.buf, record)
 	b.records++
+	failpoint.Hit(failpoint.WALAppend)
 	if wait && b.durable == nil {
 		b.durable = make(chan struct{})
 	}

@@ -7,7 +7,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
 	"github.com/dtc-project/dtc/internal/chance"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -99,19 +101,27 @@ func Open(dir string, o *Options) (_ *Log, err error) {
 		}
 	}()
 
+	failpoint.Hit(failpoint.WALOpenLocked)
+	// From here on a path means what is in this directory, whatever takes its name.
+	fsys = lock.Inside()
+	opts.FS = fsys
+
 	// Names that a killed process left unsynced must not be lost from under
 	// what is built on them.
 	if err := fsys.SyncDir(dir); err != nil {
 		return nil, fmt.Errorf("wal: sync directory: %w", err)
 	}
+	failpoint.Hit(failpoint.WALOpenDirSynced)
 	found, err := readContents(fsys, dir, opts.Progress)
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit(failpoint.WALOpenRead)
 	l := newLog(dir, opts, lock)
 	if err := l.start(found); err != nil {
 		return nil, fmt.Errorf("wal: start a segment in %s, which this process must be able to write: %w", dir, err)
 	}
+	failpoint.Hit(failpoint.WALOpened)
 	go l.write()
 	go l.keep()
 	return l, nil
@@ -130,7 +140,12 @@ func (l *Log) start(found *contents) error {
 		if h.start, batches, err = l.takeOver(found, h.number); err != nil {
 			return err
 		}
+		if canary.On(canary.ActOnUnsynced) {
+			h.start, batches = found.end, nil
+		}
+		failpoint.Hit(failpoint.WALOpenTakenOver)
 		if found.moved {
+			failpoint.Hit(failpoint.WALOpenHold)
 			if batches, err = appendHold(batches, found, place{h.log, h.number, found.end}, h.time); err != nil {
 				return err
 			}
@@ -141,10 +156,12 @@ func (l *Log) start(found *contents) error {
 	if err := removeMeaningless(l.fs, l.dir); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALOpenCleared)
 	f, err := l.firstSegment(&h, batches)
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALOpenFreshSegment)
 	if err := l.tidy(found, h.start); err != nil {
 		_ = f.Close()
 		return err
@@ -172,7 +189,7 @@ func (l *Log) start(found *contents) error {
 func (l *Log) firstSegment(h *segmentHeader, batches []byte) (vfs.File, error) {
 	least := segmentHeaderSize + int64(len(batches)) + smallestRoom
 	for h.size = max(l.segmentSize, least); ; h.size = max(h.size/2, least) {
-		f, err := createSegment(l.fs, &l.names, h, batches, "")
+		f, err := createSegment(l.fs, &l.names, h, batches, spare{})
 		if !errors.Is(err, syscall.ENOSPC) || h.size == least {
 			return f, err
 		}
@@ -242,6 +259,7 @@ func (l *Log) tidy(found *contents, start uint64) error {
 		if err := remove(l.fs, path); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.WALOpenStaleRemoved)
 	}
 	kept := found.segments[:0]
 	for _, s := range found.segments {
@@ -250,6 +268,7 @@ func (l *Log) tidy(found *contents, start uint64) error {
 			if err := l.fs.Remove(s.path); err != nil {
 				return err
 			}
+			failpoint.Hit(failpoint.WALOpenSuperseded)
 			continue
 		}
 		if s.end == start {
@@ -257,6 +276,7 @@ func (l *Log) tidy(found *contents, start uint64) error {
 				return err
 			}
 			s.cut = true
+			failpoint.Hit(failpoint.WALOpenTailCut)
 		}
 		kept = append(kept, s)
 	}

@@ -1,11 +1,14 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -23,31 +26,54 @@ const maxFree = 4
 // writer.
 type store struct {
 	mu    sync.Mutex
-	paths []string
+	files []spare
 	next  uint32 // a number for a name
 	mark  bool   // there is room for the mark of a clean Close as well
 
 	short atomic.Pointer[error] // why it could not be filled, or nil
 }
 
+// spare is a file in store. It is open, so that a process which has used up its file
+// descriptors has room for what it has begun all the same.
+type spare struct {
+	path string
+	file vfs.File
+}
+
 // take takes a file of the usual size out of the store, if more than so many are in
-// it; else it returns "".
-func (s *store) take(leave int) string {
+// it; else it returns none.
+func (s *store) take(leave int) spare {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.paths)
+	n := len(s.files)
 	if n <= leave {
-		return ""
+		return spare{}
 	}
-	path := s.paths[n-1]
-	s.paths = s.paths[:n-1]
-	return path
+	taken := s.files[n-1]
+	s.files = s.files[:n-1]
+	return taken
+}
+
+// discard removes a file that was in store.
+func (f spare) discard(fsys vfs.FS) error {
+	f.close()
+	return fsys.Remove(f.path)
+}
+
+func (f spare) close() { _ = f.file.Close() } // it holds nothing
+
+// bare returns a file without the watchdog of the goroutine that opened it.
+func bare(f vfs.File) vfs.File {
+	if w, ok := f.(watchedFile); ok {
+		return w.File
+	}
+	return f
 }
 
 func (s *store) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.paths)
+	return len(s.files)
 }
 
 // name returns a path for one more file.
@@ -60,11 +86,11 @@ func (s *store) name(dir string) string {
 
 // add puts files in store. Their names must be durable: until then a power loss
 // may give a file its old name back.
-func (s *store) add(paths ...string) {
+func (s *store) add(files ...spare) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.paths = append(s.paths, paths...)
-	if len(s.paths) >= reserves {
+	s.files = append(s.files, files...)
+	if len(s.files) >= reserves {
 		s.short.Store(nil)
 	}
 }
@@ -76,7 +102,11 @@ func (s *store) room() error {
 	if short == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: make room on its disk: %w", txlog.ErrNoRoom, *short)
+	remedy := "make room on its disk"
+	if errors.Is(*short, syscall.EMFILE) || errors.Is(*short, syscall.ENFILE) {
+		remedy = "close files, or raise the limit of file descriptors"
+	}
+	return fmt.Errorf("%w: %s: %w", txlog.ErrNoRoom, remedy, *short)
 }
 
 // stock fills the store up to the reserve, with the file for the mark of a clean
@@ -96,15 +126,13 @@ func (l *Log) stock(fsys vfs.FS) {
 	for l.store.len() < reserves {
 		path := l.store.name(l.dir)
 		f, err := preallocate(fsys, path, l.segmentSize)
-		if err == nil {
-			err = f.Close()
-		}
 		if err != nil {
 			l.store.setShort(err)
 			return
 		}
 		// Its name need not be durable: what is lost is a file without meaning.
-		l.store.add(path)
+		l.store.add(spare{path, bare(f)})
+		failpoint.Hit(failpoint.WALStocked)
 	}
 }
 
@@ -113,18 +141,27 @@ func (l *Log) stock(fsys vfs.FS) {
 // room.
 func (l *Log) nextSegment(h *segmentHeader) (vfs.File, error) {
 	if h.size != l.segmentSize {
-		return createSegment(l.disk, &l.names, h, nil, "")
+		return createSegment(l.disk, &l.names, h, nil, spare{})
 	}
-	free := l.store.take(1)
+	free := l.takeSpare(1)
 	f, err := createSegment(l.disk, &l.names, h, nil, free)
-	if err == nil || free != "" || l.disk.w.over.Load() {
+	if err == nil || free.path != "" || l.disk.w.over.Load() {
 		return f, err
 	}
-	if free = l.store.take(0); free == "" {
+	if free = l.takeSpare(0); free.path == "" {
 		return nil, err
 	}
 	l.store.setShort(err)
 	return createSegment(l.disk, &l.names, h, nil, free)
+}
+
+// takeSpare takes a file out of the store for the writer.
+func (l *Log) takeSpare(leave int) spare {
+	free := l.store.take(leave)
+	if free.file != nil {
+		free.file = watchedFile{free.file, l.disk.w}
+	}
+	return free
 }
 
 // Room implements [txlog.Roomer]: it returns an error while the disk has no room

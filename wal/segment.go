@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -12,7 +13,7 @@ import (
 // the segment is complete. The file is that of the given path, which holds
 // nothing of value and has the size that the header says; or a new one if the
 // path is empty.
-func createSegment(fsys vfs.FS, n *names, h *segmentHeader, batches []byte, free string) (vfs.File, error) {
+func createSegment(fsys vfs.FS, n *names, h *segmentHeader, batches []byte, free spare) (vfs.File, error) {
 	tmp := filepath.Join(n.dir, numbered(h.number, temporarySuffix))
 	f, err := roomFor(fsys, tmp, h.size, free)
 	if err != nil {
@@ -26,9 +27,11 @@ func createSegment(fsys vfs.FS, n *names, h *segmentHeader, batches []byte, free
 		if err := writeAll(f, content, 0); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.WALRotateWritten)
 		if err := f.Sync(); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.WALRotateSynced)
 		return n.publish(tmp, filepath.Join(n.dir, segmentName(h.number)))
 	}()
 	if err != nil {
@@ -40,14 +43,16 @@ func createSegment(fsys vfs.FS, n *names, h *segmentHeader, batches []byte, free
 }
 
 // roomFor returns the file at path, which has the room of size bytes.
-func roomFor(fsys vfs.FS, path string, size int64, free string) (vfs.File, error) {
-	if free == "" {
+func roomFor(fsys vfs.FS, path string, size int64, free spare) (vfs.File, error) {
+	if free.path == "" {
 		return preallocate(fsys, path, size)
 	}
-	if err := fsys.Rename(free, path); err != nil {
+	if err := fsys.Rename(free.path, path); err != nil {
+		free.close()
 		return nil, err
 	}
-	return fsys.OpenWrite(path)
+	failpoint.Hit(failpoint.WALRotateReused)
+	return free.file, nil
 }
 
 // preallocate makes a new file with the room of size bytes.
@@ -60,11 +65,13 @@ func preallocate(fsys vfs.FS, path string, size int64) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	failpoint.Hit(failpoint.WALRotateCreated)
 	if err := f.Preallocate(size); err != nil {
 		_ = f.Close()
 		_ = fsys.Remove(path) // if this fails too, the next Open does it
 		return nil, err
 	}
+	failpoint.Hit(failpoint.WALRotatePreallocated)
 	return f, nil
 }
 

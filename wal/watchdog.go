@@ -80,6 +80,7 @@ var (
 	opWrite       = "write"
 	opSync        = "sync"
 	opPreallocate = "preallocation"
+	opLook        = "look at a name"
 )
 
 func (f watched) file(op *string, open func() (vfs.File, error)) (vfs.File, error) {
@@ -150,6 +151,12 @@ func (f watchedFile) WriteAt(b []byte, off int64) (n int, err error) {
 
 // Sync implements [vfs.File].
 func (f watchedFile) Sync() error { return f.w.watch(&opSync, f.File.Sync) }
+
+// NamedBy implements [vfs.File].
+func (f watchedFile) NamedBy(path string) (named bool, err error) {
+	err = f.w.watch(&opLook, func() (err error) { named, err = f.File.NamedBy(path); return err })
+	return named, err
+}
 
 // Preallocate implements [vfs.File].
 func (f watchedFile) Preallocate(size int64) error {

@@ -10,6 +10,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/canary"
+	"github.com/dtc-project/dtc/internal/chance"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/txlog"
 )
 
@@ -21,14 +24,20 @@ func (l *Log) write() {
 	for {
 		l.mu.Lock()
 		l.recycle()
-		for len(l.queue) == 0 && !l.closing {
-			l.work.Wait()
-		}
+		l.await()
+		look := l.look
+		l.look = false
 		l.group, l.queue = l.queue, l.group
 		group := l.group
 		l.mu.Unlock()
 		if len(group) == 0 {
-			break
+			if !look {
+				break
+			}
+			if err := l.inPlace(); err != nil {
+				l.fail(err, 0)
+			}
+			continue
 		}
 		if told, err := l.writeGroup(group); err != nil {
 			l.fail(err, told)
@@ -41,6 +50,24 @@ func (l *Log) write() {
 	l.closeErr = l.finish()
 }
 
+// await waits until there is something to do. The caller holds the mutex.
+func (l *Log) await() {
+	for {
+		for len(l.queue) == 0 && !l.closing && !l.look {
+			l.work.Wait()
+		}
+		if !chance.Turns() {
+			return
+		}
+		l.mu.Unlock()
+		chance.Turn()
+		l.mu.Lock()
+		if len(l.queue) > 0 || l.closing || l.look {
+			return
+		}
+	}
+}
+
 // writeGroup writes the batches in order and tells everybody who waits for one
 // what became of it. With an error it returns how many batches were handed to the
 // disk, perhaps in part.
@@ -49,7 +76,9 @@ func (l *Log) writeGroup(group []*batch) (touched int, err error) {
 	for i, b := range group {
 		size := int64(padded(len(b.buf)))
 		if l.head.offset(l.written)+size > l.head.size {
-			if err := l.sync(group[told:i]); err != nil {
+			if canary.On(canary.RotateUnsynced) {
+				l.synced = l.written
+			} else if err := l.sync(group[told:i]); err != nil {
 				return i, err
 			}
 			told = i
@@ -70,9 +99,11 @@ func (l *Log) writeGroup(group []*batch) (touched int, err error) {
 func (l *Log) writeBatch(b *batch) error {
 	at := place{l.id, l.head.number, l.written}
 	b.buf = sealBatch(b.buf, b.records, at, l.synced, time.Now().UnixNano())
+	failpoint.Hit(failpoint.WALBeforeWrite)
 	if err := writeAll(l.file, b.buf, l.head.offset(l.written)); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALAfterWrite)
 	l.written += uint64(len(b.buf))
 	l.waiting += int(b.records)
 	l.stats.batches.Add(1)
@@ -85,10 +116,19 @@ func (l *Log) writeBatch(b *batch) error {
 // batches.
 func (l *Log) sync(batches []*batch) error {
 	began := time.Now()
-	if err := l.file.Sync(); err != nil {
+	failpoint.Hit(failpoint.WALBeforeSync)
+	err := l.syncFile()
+	if err != nil && canary.On(canary.RetryFailedSync) {
+		err = l.syncFile()
+	}
+	if err != nil && !canary.On(canary.IgnoreFailedSync) {
 		return err
 	}
+	failpoint.Hit(failpoint.WALAfterSync)
 	took := time.Since(began)
+	if err := l.inPlace(); err != nil {
+		return err
+	}
 	l.stats.lastSync.Store(uint64(took))
 	records := l.waiting
 	l.synced, l.waiting = l.written, 0
@@ -98,10 +138,18 @@ func (l *Log) sync(batches []*batch) error {
 	l.mu.Lock()
 	tell(batches, nil)
 	l.mu.Unlock()
+	failpoint.Hit(failpoint.WALTold)
 	if l.onSynced != nil && records > 0 {
 		l.onSynced(took, records)
 	}
 	return nil
+}
+
+func (l *Log) syncFile() error {
+	if canary.On(canary.SkipSync) {
+		return nil
+	}
+	return l.file.Sync()
 }
 
 // rotate goes on in a new segment with room for size bytes. The old one has been
@@ -112,12 +160,15 @@ func (l *Log) rotate(size int64) error {
 		start: l.written, synced: l.synced, time: time.Now().UnixNano(),
 		size: max(l.segmentSize, segmentHeaderSize+size),
 	}
+	failpoint.Hit(failpoint.WALRotate)
 	f, err := l.nextSegment(&h)
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALRotateDirSynced)
 	full, file := l.head, l.file
 	l.head, l.file = h, f
+	failpoint.Hit(failpoint.WALRotated)
 	if err := file.Close(); err != nil {
 		return err
 	}
@@ -214,21 +265,30 @@ func (l *Log) finish() error {
 	} else if err = l.markClean(); err != nil {
 		err = fmt.Errorf("wal: close: %w", err)
 	}
+	failpoint.Hit(failpoint.WALClosed)
+	for free := l.store.take(0); free.path != ""; free = l.store.take(0) {
+		free.close() // the next Open removes it
+	}
 	return errors.Join(err, l.lock.Close())
 }
 
 func (l *Log) markClean() error {
-	err := l.sync(nil)
+	failpoint.Hit(failpoint.WALClosing)
+	err := error(nil)
+	if !canary.On(canary.MarkBeforeSync) {
+		err = l.sync(nil)
+	}
 	if err = errors.Join(err, l.file.Close()); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALCleanSynced)
 	err = l.writeClean()
 	if err != nil && (l.store.room() != nil || errors.Is(err, syscall.ENOSPC)) {
 		// The disk is full, even if the store never noticed because it had all that
 		// it wants. What is in it is room for the mark.
-		if path := l.store.take(0); path != "" {
+		if free := l.store.take(0); free.path != "" {
 			l.store.setShort(err)
-			if err := l.disk.Remove(path); err != nil {
+			if err := free.discard(l.disk); err != nil {
 				return err
 			}
 			err = l.writeClean()
@@ -237,10 +297,11 @@ func (l *Log) markClean() error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.WALCleanMark)
 	l.probe()
 	if l.store.room() == nil { // else the next Open may need them
-		for path := l.store.take(0); path != ""; path = l.store.take(0) {
-			if err := l.disk.Remove(path); err != nil {
+		for free := l.store.take(0); free.path != ""; free = l.store.take(0) {
+			if err := free.discard(l.disk); err != nil {
 				return err
 			}
 		}
@@ -248,6 +309,7 @@ func (l *Log) markClean() error {
 	// The rest of the file is room that nobody needs now. Only the mark allows
 	// the file to be shorter than it was made.
 	path := filepath.Join(l.dir, segmentName(l.head.number))
+	failpoint.Hit(failpoint.WALCleanCut)
 	if err := l.disk.Truncate(path, l.head.offset(l.written)); err != nil || l.store.room() == nil {
 		return err
 	}

@@ -30,8 +30,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// binary builds the real program, once.
+// binary builds the real program, once, unless test.sh has: with the race detector.
 var binary = sync.OnceValues(func() (string, error) {
+	if built := os.Getenv("DTC_TEST_BINARY"); built != "" && len(buildFlags) > 0 {
+		return built, nil
+	}
 	path := filepath.Join(scratch, "dtc")
 	args := append([]string{"build", "-o", path}, buildFlags...)
 	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {

@@ -21,8 +21,9 @@ file. 'dtc config check FILE' says what would hold.
 Participants, and how long to wait for them, follow the file without a restart:
 when it changes, and at SIGHUP.
 
-SIGTERM and SIGINT drain: nothing new is taken, what runs may end. A second signal
-ends the process at once; what was not finished then, the next start finishes.`,
+SIGTERM and SIGINT drain: nothing new is taken, what runs may end. A second signal,
+a second later or more, ends the process at once; what was not finished then, the
+next start finishes.`,
 		Args: cobra.NoArgs,
 	}
 	sources := configFlags(cmd)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/dtc-project/dtc/internal/failpoint"
 )
 
 // decided is how long participants that answer are waited for when everything is
@@ -18,9 +20,11 @@ const lastWords = 5 * time.Second
 func (s *server) drain(web *http.Server) error {
 	s.log.Info("draining: nothing new is taken", "timeout", s.cfg.DrainTimeout.String())
 	s.control.Drain()
+	failpoint.Hit(failpoint.ServeDrain)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
 	defer cancel()
 	s.settle(ctx)
+	failpoint.Hit(failpoint.ServeSettled)
 
 	end, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancelEnd()
@@ -29,12 +33,14 @@ func (s *server) drain(web *http.Server) error {
 	var err error
 	select {
 	case err = <-closed:
+		failpoint.Hit(failpoint.ServeClosed)
 		_ = web.Shutdown(end) // the answers of those that Close ended
 	case <-end.Done():
 		// The process ends with the goroutine. That is a crash to the log, which it is
 		// made for.
 		s.log.Warn("stopping while calls to participants are out; the next start finishes what is left")
 	}
+	failpoint.Hit(failpoint.ServeStopped)
 	s.log.Info("stopped", "unfinished", s.c.Stats().Unfinished)
 	return err
 }

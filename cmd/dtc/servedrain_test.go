@@ -4,6 +4,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestServeDrains: what runs when the signal comes may end, nothing new is taken, and
@@ -81,6 +82,7 @@ func TestServeSecondSignal(t *testing.T) {
 	<-a.enter
 	r.signal(syscall.SIGINT)
 	r.logged("draining")
+	time.Sleep(oneSignal + 100*time.Millisecond)
 	r.signal(syscall.SIGTERM)
 	if code := r.code(); code != exitFailed {
 		t.Errorf("exit code %d", code)
@@ -91,6 +93,30 @@ func TestServeSecondSignal(t *testing.T) {
 	r = serve(t, nil, "--data", dir, "--participant", "a="+a.URL)
 	until(t, "the next start rolls back what had no decision", func() bool { return a.did("rolled back") == "t" })
 	r.stop()
+}
+
+// TestServeSignalTwice: a signal that comes twice at once, as timeout(1) sends it, is
+// one.
+func TestServeSignalTwice(t *testing.T) {
+	t.Parallel()
+	a := newService(t, "a", false)
+	a.enter, a.leave = make(chan string, 1), make(chan bool)
+	r := serve(t, nil, "--data", dataDir(t), "--participant", "a="+a.URL, "--prepare-timeout", "1m", "--prepare-attempt", "1m")
+	gone := make(chan string, 1)
+	go func() { _, text, _ := r.do("POST", "/v1/transactions", branchesOf("t", "a")); gone <- text }()
+	<-a.enter
+	r.signal(syscall.SIGTERM)
+	r.signal(syscall.SIGTERM)
+	r.logged("draining")
+	r.signal(syscall.SIGTERM)
+	time.Sleep(100 * time.Millisecond) // it would be gone by now
+	a.leave <- true
+	if tx := r.transaction(<-gone); tx.Outcome == nil || *tx.Outcome != "committed" {
+		t.Errorf("%+v", tx)
+	}
+	if code := r.code(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
 }
 
 // TestServeFinishesWhatWasLeft: a decision that a participant has not heard when the

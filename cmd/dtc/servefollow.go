@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/cmd/dtc/internal/config"
+	"github.com/dtc-project/dtc/internal/failpoint"
 )
 
 // lookEvery is how often the configuration file is looked at. It is small, and reading
@@ -22,9 +23,7 @@ func (s *server) follow(ctx context.Context, hup <-chan os.Signal) {
 	if s.sources.File == "" {
 		tick.Stop()
 	}
-	f := follower{server: s}
-	f.taken, _ = os.ReadFile(s.sources.File)
-	f.seen = f.taken
+	f := newFollower(s)
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,6 +43,13 @@ type follower struct {
 	*server
 	taken, seen []byte // what was last used or refused, and what was last read
 	missing     bool
+}
+
+// newFollower begins with what the server runs with, and not with what stands in the
+// file now: it may have changed since.
+func newFollower(s *server) follower {
+	loaded := s.sources.Loaded()
+	return follower{server: s, taken: loaded, seen: loaded}
 }
 
 // look takes the file if it has changed. Without being asked it waits until it has
@@ -78,6 +84,7 @@ func (f *follower) look(ctx context.Context, asked bool) {
 		f.refused(err)
 		return
 	}
+	failpoint.Hit(failpoint.ServeReread)
 	f.log.Info("the configuration was read", "file", f.sources.File, "participants", len(cfg.Participants))
 }
 

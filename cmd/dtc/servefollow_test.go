@@ -27,9 +27,8 @@ func TestFollowerLooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.fleet.Close()
-	f := follower{server: s}
-	f.taken, _ = os.ReadFile(file)
-	f.seen = f.taken
+	put(t, file, "data: x\nlog_level: info\n") // while the server started
+	f := newFollower(s)
 	told := func(what string, asked bool, read, refused, missing, restart int) {
 		t.Helper()
 		log.mu.Lock()
@@ -45,7 +44,8 @@ func TestFollowerLooks(t *testing.T) {
 			}
 		}
 	}
-	told("as it was", false, 0, 0, 0, 0)
+	told("changed since it was read", false, 0, 0, 0, 0)
+	told("settled", false, 1, 0, 0, 0)
 	put(t, file, "data: x\nbackoff: 1s\n")
 	told("just changed", false, 0, 0, 0, 0)
 	put(t, file, "data: x\nbackoff: 1s\nlog_level: warn\n")

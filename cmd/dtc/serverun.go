@@ -22,6 +22,7 @@ import (
 	"github.com/dtc-project/dtc/cmd/dtc/internal/front"
 	"github.com/dtc-project/dtc/cmd/dtc/internal/telemetry"
 	"github.com/dtc-project/dtc/dtchttp"
+	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/wal"
 )
 
@@ -58,6 +59,7 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.ServeListening)
 	s.metrics = telemetry.New(readVersion().Version)
 	s.control = dtchttp.NewControlHandler(s.controlOptions())
 	web := front.New(s.routes(), front.Options{Log: s.log, TLS: s.tls, LocalNames: !s.cfg.Auth() && s.local()})
@@ -77,7 +79,9 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.open(); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.ServeOpened)
 	s.control.Use(s.c)
+	failpoint.Hit(failpoint.ServeReady)
 	if err := s.banner(); err != nil {
 		return errors.Join(err, s.c.Close())
 	}
@@ -95,8 +99,12 @@ func (s *server) run(ctx context.Context) error {
 	return s.drain(web)
 }
 
-// secondSignal makes the process end at once when a second signal comes, from the
-// moment that the first one has ended ctx.
+// oneSignal is for how long signals count as the first one. Who stops a group of
+// processes, as timeout(1) and a terminal do, sends the same signal more than once.
+const oneSignal = time.Second
+
+// secondSignal makes the process end at once when a second signal comes, from a moment
+// after the first one has ended ctx.
 func (s *server) secondSignal(ctx context.Context) (stop func()) {
 	over, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -106,14 +114,21 @@ func (s *server) secondSignal(ctx context.Context) (stop func()) {
 			return
 		case <-ctx.Done():
 		}
+		first := time.Now()
 		again := make(chan os.Signal, 1)
 		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 		defer signal.Stop(again)
-		select {
-		case <-over:
-		case sig := <-again:
-			s.log.Warn("a second signal: stopping at once; the next start finishes what is left", "signal", sig.String())
-			os.Exit(exitFailed)
+		for {
+			select {
+			case <-over:
+				return
+			case sig := <-again:
+				if time.Since(first) < oneSignal {
+					continue
+				}
+				s.log.Warn("a second signal: stopping at once; the next start finishes what is left", "signal", sig.String())
+				os.Exit(exitFailed)
+			}
 		}
 	}()
 	return func() { close(over); <-done }

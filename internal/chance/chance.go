@@ -35,6 +35,27 @@ type seeded struct {
 
 var source *seeded
 
+// Turn lets a goroutine that takes in what others put down for it wait for its turn.
+// In a program it does nothing, and how much is there is a matter of chance. The
+// simulator lets it wait until everybody else waits too. No lock may be held.
+func Turn() {
+	if f := turn; f != nil {
+		f()
+	}
+}
+
+// Turns reports whether Turn does anything.
+func Turns() bool { return turn != nil }
+
+var turn func()
+
+// SetTurn makes Turn call f until restore is called, under the conditions of [Seed].
+func SetTurn(f func()) (restore func()) {
+	old := turn
+	turn = f
+	return func() { turn = old }
+}
+
 // Seed lets everything follow from seed until restore is called. It is for tests, in
 // which nothing else runs meanwhile and one goroutine at a time.
 func Seed(seed [32]byte) (restore func()) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/dtc-project/dtc/internal/tally"
 )
 
 func test(t *testing.T, m *model, change func(*Options)) Report {
@@ -70,7 +72,7 @@ func TestBroken(t *testing.T) {
 		"concurrent-prepare": true, "concurrent-commit": true, "rollback-beside-prepare": true, "concurrent-branches": true, "hang-up": true,
 	}
 	found := map[string]bool{}
-	for bug, by := range map[string]string{
+	bugs := map[string]string{
 		"redirects":                                      "reachable",
 		"answers with HTML":                              "vote",
 		"words its vote otherwise":                       "vote",
@@ -130,7 +132,8 @@ func TestBroken(t *testing.T) {
 		"forgets the rollback beside a prepare":          "rollback-beside-prepare",
 		"loses updates of others":                        "concurrent-branches",
 		"keeps low water in memory only":                 "restart-low-water",
-	} {
+	}
+	for bug, by := range bugs {
 		found[by] = true
 		t.Run(bug, func(t *testing.T) {
 			t.Parallel()
@@ -149,6 +152,7 @@ func TestBroken(t *testing.T) {
 			}
 		})
 	}
+	tally.Add(t, "conformance", "broken participants over HTTP, each found out", int64(len(bugs)), 40)
 	if names := needless(found); len(names) > 0 {
 		t.Errorf("no bug is found by %q", names)
 	}

@@ -18,13 +18,23 @@ var breaks = map[canary.Bug]string{
 	canary.LookBeforeList:      "I14",
 	canary.NoSecondRollback:    "I10",
 	canary.LowWaterPastUnswept: "low water",
+
+	canary.LowWaterPastUnfinished: "low water",
+	canary.SweepTheLive:           "I14",
+	canary.SpareTheSilent:         "I10",
+	canary.OneVoteMissing:         "I2",
+	canary.ReadOnlyDecides:        "I3",
+	canary.AbortReversed:          "I2",
+	canary.PlainNotForced:         "rest",
+	canary.RecoverFirstBranch:     "I10",
+	canary.RecoverWithoutVotes:    "I10",
 }
 
 // TestCanaries: every planted bug must be found in one of the small worlds, with
 // all reductions, and with each of them by itself, and with none. That they are
 // clean without a bug is for TestWorlds to show.
 func TestCanaries(t *testing.T) {
-	for _, bug := range canary.All {
+	for bug := range breaks {
 		t.Run(string(bug), func(t *testing.T) {
 			canary.Active = bug
 			defer func() { canary.Active = canary.None }()
@@ -56,6 +66,62 @@ func mustFind(t *testing.T, bug canary.Bug, with reduction) {
 		return
 	}
 	t.Fatalf("%s was not found in %d states", bug, states)
+}
+
+// pairBreaks says what damage the worlds of two must find that a bug does: they look
+// for nothing else.
+var pairBreaks = map[canary.Bug]string{
+	canary.TellBeforeSync:      "I3",
+	canary.LowWaterPastUnswept: "low water",
+	canary.LowWaterOfNewest:    "low water",
+	canary.SweptDespiteHeld:    "low water",
+	canary.PresumeUnderHold:    "I1",
+	canary.RecoverUnderHold:    "I1",
+	canary.RunIDTwice:          "I4",
+	canary.ForgetID:            "I4",
+	canary.BranchByID:          "I1",
+}
+
+// TestPairCanaries: what takes two transactions or a restored log is found in the small
+// worlds of two, with their reductions and without.
+func TestPairCanaries(t *testing.T) {
+	for bug, breaks := range pairBreaks {
+		for _, off := range []reduction{0, oblivion, listingNow, oblivion | listingNow} {
+			t.Run(string(bug)+"/without "+off.String(), func(t *testing.T) {
+				canary.Active = bug
+				defer func() { canary.Active = canary.None }()
+				mustFindPair(t, bug, breaks, off)
+			})
+		}
+	}
+	for _, bug := range canary.Pairs {
+		if pairBreaks[bug] == "" {
+			t.Errorf("nobody looks for %s", bug)
+		}
+	}
+}
+
+func mustFindPair(t *testing.T, bug canary.Bug, breaks string, off reduction) {
+	t.Helper()
+	for _, w := range smallPairs {
+		if bug == canary.BranchByID && !w.SameID {
+			continue // the caller's ids are different there
+		}
+		w.Without, w.only = off, breaks
+		res := ExplorePair(&w.PairRules, canaryStates)
+		if res.Violated == "" {
+			continue
+		}
+		t.Logf("%s violates %s after %d states, in %v", bug, res.Violated, res.States, &w.PairRules)
+		if off == 0 {
+			t.Log("\n" + res.Story())
+		}
+		if res.Violated != breaks || len(res.Trace) == 0 {
+			t.Errorf("it must break %q, and the trace must say how:\n%s", breaks, res.Story())
+		}
+		return
+	}
+	t.Fatalf("%s was not found", bug)
 }
 
 // canaryStates is the budget in each world.

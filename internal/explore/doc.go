@@ -5,6 +5,10 @@
 // is left to chance: whatever may happen next is tried, breadth first, so that a
 // counterexample is also the shortest one.
 //
+// A second kind of world has two transactions and less of everything else ([PairRules]
+// and the files whose names begin with pair): see "The world of two" below. All that
+// stands before it is about the world of one.
+//
 // # The rules of the world
 //
 // The transaction:
@@ -175,4 +179,72 @@
 // water and drops no row, and lists what is prepared anyhow.
 // TestReductionsHideNothing compares what is seen in each state, and at rest, with
 // each reduction and without any: it is the same.
+//
+// # The world of two
+//
+// Some rules say nothing where there is one transaction: low water that passes one and
+// must not pass another, an id that is asked for twice, a log that is not the whole
+// truth. The world of two is for them. It has the machine, [protocol.Sweep] and
+// [protocol.LowWater], XIDs with incarnations and sequences, and a log that is a list of
+// records. What the world of one has shown of a transaction by itself is left out: it
+// has remote participants only, which vote to commit or to abort and are never cold; no
+// log fails; no retry is counted; a restart is one step; crashes are counted.
+//
+// Its rules, where they differ from those of the world of one:
+//
+//  22. There are two transactions, at one or two participants each. The second begins
+//     any time after the first, in the same incarnation or a later one, or never.
+//  23. A request arrives at any time, as often as it likes, and an answer tells how
+//     things stand when it is given. So to change a row and to answer are two moves; an
+//     answer that is late is the world of one's to show.
+//  24. Low water is sent as soon as it rises, to each participant, and may be under way
+//     for ever: the lower one may arrive after, or instead of, the higher one.
+//  25. The sweep lists all that a participant holds prepared, and looks it up later. As in
+//     the coordinator, what this incarnation began, or the log has held before, and does
+//     not say to be rolled back, counts as committed; evidence of an incarnation that the
+//     log does not know begins a hold before anything is presumed; and a participant is
+//     swept when nothing was listed that must be left alone.
+//  26. A crash keeps what is synced and any number of records after it. The log drops an
+//     ended transaction, outcome and all, at any time.
+//  27. A restore is a crash after which the log is an older copy of itself: any number of
+//     its synced records, from the first. It is noticed: by the log, because its files
+//     are copies, or by the operator, who then says so. So a hold covers every incarnation
+//     that the copy names, and survives crashes; the next incarnation is numbered far
+//     above it. The rest of the world (rows, requests, what clients heard) is not older.
+//  28. Under a hold what is undecided in the log is parked. An operator finishes prepared
+//     branches at the participant as was truly decided, if this log does not know it, and
+//     releases the hold when what the log does not say was not decided, or is finished
+//     everywhere and not parked. While he can't, the hold stands. He takes longer than the
+//     sweep takes between a listing and its look: none that is out shows what he finished.
+//  29. With one id for both, the second transaction is the request of the first repeated.
+//     It begins only if the id is not live, and not remembered: the log holds no end of it.
+//     Otherwise the request joins, or is told the outcome, which begins nothing.
+//
+// In every state is checked, for each of the two: I1, I2, I3, I4, I6, I7, I8, I10 and I14
+// as above, and
+//
+//   - Low water, at each participant, passes no unfinished branch of a live transaction,
+//     and none that a crash left prepared and no sweep has settled, whatever became of
+//     the other transaction; and a new transaction has an XID above all that begun
+//     before, also in a log that was lost.
+//   - I4, over an id: it never runs twice at the same time; nor again while its outcome
+//     is remembered; nor after it committed, until the log has dropped it. What is
+//     remembered is what was told.
+//   - I5: neither recovery nor the sweep presumes what a hold covers.
+//   - I15: the two have different XIDs.
+//   - I1 holds over a restore too: with the hold, no copy of the log leads to a branch
+//     that is rolled back of a transaction that was ever decided to commit.
+//     TestHoldIsNeeded takes the hold away and finds it broken.
+//
+// Worlds left in peace come to rest here as well, but for what a hold keeps and nobody
+// may release. TestPairs makes sure that each world has seen what it is for: late prepares
+// that low water refuses, orphans, undecided transactions that were committed elsewhere,
+// an id that was told rolled_back, lost in a crash and committed when it ran again.
+//
+// Two of the reductions hold here. Oblivion leaves out of the key requests that find
+// nothing to change any more, low water that has arrived, rows below low water of
+// transactions that are over, the order of synced records once no restore is left, and
+// reasons. TestPairKeyIsExact shows for every state of the small worlds that what may
+// happen is a function of the key. Listing now takes a listing whenever there is none, and
+// looks an empty one up at once; TestPairReductionsHideNothing compares what is seen.
 package explore

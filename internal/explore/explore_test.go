@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
+	"github.com/dtc-project/dtc/internal/tally"
 )
 
 // TestWorlds walks every state of the worlds of an ordinary run.
@@ -50,9 +51,12 @@ func mustHold(t *testing.T, r *Rules) {
 	t.Helper()
 	res := Explore(r, maxStates)
 	t.Log(res)
+	tally.Add(t, "explorer", "states of "+r.name(), int64(res.States), leastStates[r.name()])
 	switch {
 	case res.Violated != "":
 		t.Fatal(res.Story())
+	case leastStates[r.name()] == 0:
+		t.Fatal("nobody has said how many states the world has")
 	case !res.Complete:
 		t.Fatalf("the search was cut after %d states", res.States)
 	case res.Healed < res.States:

@@ -26,6 +26,23 @@ var ordinaryWorlds = []Rules{
 	{Kinds: fourRemote, Crashes: 3, Colds: 2, Attempts: 1},
 }
 
+// pairs are the worlds of two of an ordinary run. They take a quarter of a minute of
+// one processor.
+var pairs = slices.Concat(smallPairs, []pairWorld{
+	// Three crashes, of one participant.
+	{PairRules{At: [2]uint8{1, 1}, Crashes: 3}, 61_234, lowWaterSights},
+	{PairRules{At: [2]uint8{1, 1}, Crashes: 3, SameID: true}, 19_551, sameIDSights},
+	{PairRules{At: [2]uint8{1, 1}, Crashes: 2, Restores: 1}, 90_126, holdSights},
+	// Two participants.
+	{PairRules{At: [2]uint8{2, 1}, Crashes: 1}, 179_540, lowWaterSights},
+	{PairRules{At: [2]uint8{1, 2}, Crashes: 1}, 201_860, lowWaterSights},
+	{PairRules{At: [2]uint8{2, 2}, Crashes: 1, SameID: true}, 325_098, sameIDSights},
+	{PairRules{At: [2]uint8{2, 1}, Crashes: 1, Restores: 1}, 289_911, holdSights},
+})
+
+// plainPairs are those that are walked with no reduction at all.
+var plainPairs = smallPairs
+
 // plainWorlds are small enough to be walked with no reduction at all.
 var plainWorlds = []Rules{
 	{Kinds: localLocal, Crashes: 2, Colds: 2, Attempts: 1},

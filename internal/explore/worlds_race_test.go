@@ -7,6 +7,12 @@ package explore
 // clean when no planted bug is active.
 var worlds = smallWorlds
 
+// pairs are the worlds of two.
+var pairs = smallPairs
+
+// plainPairs are those that are walked with no reduction at all, here too.
+var plainPairs = smallPairs[1:2]
+
 // plainWorlds are small enough to be walked with no reduction at all, here too.
 var plainWorlds = []Rules{
 	{Kinds: localLocal, Crashes: 1, Attempts: 1},

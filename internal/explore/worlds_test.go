@@ -34,6 +34,34 @@ var threeWorlds = []Rules{
 	{Kinds: threeRemote, Crashes: 3, Colds: 2, Attempts: 1},
 }
 
+// leastStates says how many states each world has: fewer are not the whole of it.
+var leastStates = map[string]int64{
+	"local+local/2-1":      2_156,
+	"remote+local/1-1":     3_358,
+	"remote+remote/2-0":    2_361,
+	"local+local/1-0-rich": 34_102,
+
+	"local+local+local/3-2":    42_307,
+	"remote+local+local/3-2":   86_745,
+	"remote+remote+local/3-2":  64_065,
+	"remote+remote+remote/3-2": 22_131,
+
+	"local+local/3-2-counted":   16_961,
+	"remote+local/3-2-counted":  52_190,
+	"remote+remote/3-2-counted": 82_773,
+
+	"local+local/3-2-rich":   54_134,
+	"remote+local/3-2-rich":  129_178,
+	"remote+remote/3-2-rich": 78_755,
+
+	"local+local+local/3-2-rich":    74_723,
+	"remote+local+local/3-2-rich":   164_095,
+	"remote+remote+local/3-2-rich":  129_691,
+	"remote+remote+remote/3-2-rich": 45_014,
+
+	"remote+remote+remote+remote/3-2": 201_141,
+}
+
 // soakWorlds are walked for as long as somebody wants to wait, one after the
 // other, roughly by size.
 func soakWorlds() []Rules {

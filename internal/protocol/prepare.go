@@ -1,5 +1,7 @@
 package protocol
 
+import "github.com/dtc-project/dtc/internal/canary"
+
 // voted takes a vote. The first definitive vote of a branch is its vote; a
 // second, different one breaks the participant's promise.
 func (t *Tx) voted(dst []Effect, ev Voted) []Effect {
@@ -9,6 +11,9 @@ func (t *Tx) voted(dst []Effect, ev Voted) []Effect {
 		b.open-- // this attempt, at least, left nothing behind
 	}
 	t.prepareReturned(b)
+	if canary.On(canary.SecondVoteCounts) && t.state == Preparing {
+		b.voted = false
+	}
 	if b.voted && b.vote != ev.Vote && !b.expects(ev.Vote) {
 		return t.contradicted(dst, ev)
 	}
@@ -31,6 +36,9 @@ func (t *Tx) voted(dst []Effect, ev Voted) []Effect {
 			return t.decide(dst)
 		}
 	case Committing, RollingBack:
+		if canary.On(canary.AbortReversed) && t.state == RollingBack && ev.Vote == VoteCommit && t.allVoted() {
+			return t.decide(dst)
+		}
 		return t.end(t.finish(dst, ev.Branch))
 	case Active, Logging, Deciding, Ended, Doubtful, Recovering:
 	}
@@ -43,6 +51,9 @@ var voteState = [...]BranchState{
 
 func (t *Tx) allVoted() bool {
 	for i := range t.branches {
+		if canary.On(canary.OneVoteMissing) && i > 0 && i == len(t.branches)-1 {
+			break
+		}
 		if !t.branches[i].voted {
 			return false
 		}

@@ -1,5 +1,7 @@
 package protocol
 
+import "github.com/dtc-project/dtc/internal/canary"
+
 // Found is what a log says about one transaction after it was read whole.
 type Found struct {
 	// Plain has one element for each branch of the prepare record.
@@ -33,6 +35,10 @@ func Recover(f Found) Tx {
 		switch f.Decision {
 		case Committed:
 			b.voted, b.vote, b.state = true, f.Votes[i], voteState[f.Votes[i]]
+			if canary.On(canary.RecoverWithoutVotes) {
+				b.vote = VoteAbort // as it is without one
+			}
+			b.done = canary.On(canary.RecoverFirstBranch) && i > 0
 		case RolledBack:
 			b.touched, b.state = true, BranchRollingBack
 		case OutcomeUnknown, Heuristic:

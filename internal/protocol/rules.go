@@ -60,13 +60,13 @@ func Sweep(x XID, v View) Verdict {
 		return Foreign
 	case !v.Replayed && !canary.On(canary.PresumeBeforeReplay):
 		return NotYet
-	case v.Live:
+	case v.Live && !canary.On(canary.SweepTheLive):
 		return Running
 	case v.Replayed && !known(x, v.History):
 		return UnknownIncarnation
 	case v.Decision != OutcomeUnknown && v.Decision != RolledBack:
 		return Decided
-	case v.Held && v.Decision == OutcomeUnknown:
+	case v.Held && v.Decision == OutcomeUnknown && !canary.On(canary.PresumeUnderHold):
 		return Held
 	}
 	return RollBack
@@ -111,7 +111,7 @@ func LowWater(v LowWaterView) XID {
 	if !v.Plain && !v.Swept && !canary.On(canary.LowWaterPastUnswept) {
 		return XID{}
 	}
-	if !v.Oldest.IsZero() && v.Oldest.Compare(v.Next) < 0 {
+	if !v.Oldest.IsZero() && v.Oldest.Compare(v.Next) < 0 && !canary.On(canary.LowWaterPastUnfinished) {
 		return v.Oldest
 	}
 	return v.Next

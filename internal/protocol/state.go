@@ -1,5 +1,7 @@
 package protocol
 
+import "github.com/dtc-project/dtc/internal/canary"
+
 // State is how far a transaction has come.
 type State uint8
 
@@ -89,7 +91,9 @@ type branch struct {
 }
 
 // mayHold reports whether the participant may hold something for the branch.
-func (b *branch) mayHold() bool { return b.touched || b.open > 0 }
+func (b *branch) mayHold() bool {
+	return b.touched || b.open > 0 && !(canary.On(canary.SpareTheSilent) && !b.voted)
+}
 
 // quiet reports whether no call is out.
 func (b *branch) quiet() bool { return !b.preparing && !b.finishing }

@@ -57,6 +57,13 @@ func (t *Tx) Decision() Outcome { return t.outcome }
 // Why returns the reason of a rollback, and the branch that caused it or -1.
 func (t *Tx) Why() (Code, int) { return t.why, t.whose }
 
+// Logged reports whether the transaction stands in the log.
+func (t *Tx) Logged() bool { return t.logged }
+
+// Log notes that a transaction which was rolled back before anything of it had to be
+// logged stands in the log after all, with its decision: now its end must follow.
+func (t *Tx) Log() { t.logged = true }
+
 // Len returns the number of branches.
 func (t *Tx) Len() int { return len(t.branches) }
 
@@ -142,7 +149,7 @@ func (t *Tx) begun(dst []Effect) []Effect {
 		return append(dst, Tell{Committed}, Forget{})
 	}
 	t.logged = true
-	if t.Plain() {
+	if t.Plain() && !canary.On(canary.PlainNotForced) {
 		t.state = Logging
 		return append(dst, AppendPrepare{Force: true})
 	}
@@ -210,6 +217,9 @@ func (t *Tx) logFailed(dst []Effect) []Effect {
 // decide is called when every branch has voted and none against.
 func (t *Tx) decide(dst []Effect) []Effect {
 	for i := range t.branches {
+		if canary.On(canary.ReadOnlyDecides) && t.branches[0].vote == VoteReadOnly {
+			break
+		}
 		if t.branches[i].vote == VoteCommit {
 			t.state = Deciding
 			dst = append(dst, ForceCommit{})

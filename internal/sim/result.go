@@ -19,6 +19,9 @@ type Result struct {
 	Hash    uint64
 	Counts  Counts
 	History []Op
+	// What the history depends on; see [dtc.Config].
+	OutcomeLimit     int
+	OutcomeRetention time.Duration
 }
 
 // Counts is what happened in a run.
@@ -30,6 +33,7 @@ type Counts struct {
 	Lost, Repeated, Late, Partitions     int // messages, and partitions
 	ToldUnderFault                       int // commits told while something was broken
 	Appends, Syncs                       int
+	Events                               int // that the scheduler let happen
 	Virtual                              time.Duration
 }
 
@@ -42,9 +46,18 @@ type Op struct {
 	// Request tells requests under one id apart: the same number is the same
 	// fingerprint.
 	Request int
-	Call    time.Duration
-	Return  time.Duration // negative: nothing was heard
-	Answer  Answer
+	// ReadOnly: every branch of the request only reads, so nothing is forced for it,
+	// and that it committed need not be remembered through a crash.
+	ReadOnly bool
+	// Grown: the transaction is grown by code, and nothing of it is in the log before
+	// it is committed: that it was rolled back before need not outlive the process.
+	Grown bool
+	// Steps: the client began the transaction and added to it in calls of their own. Of
+	// the answers only those tell something about the id that tell an outcome.
+	Steps  bool
+	Call   time.Duration
+	Return time.Duration // negative: nothing was heard
+	Answer Answer
 }
 
 // OpKind is what a client did, or what happened.
@@ -56,6 +69,7 @@ const (
 	OpOutcome                 // ask how it ended
 	OpPowerLost               // Call is when: what nothing forced may be forgotten. ID is empty
 	OpKilled                  // the process died and what was written stayed
+	OpClosed                  // the process ended in order, and lost nothing
 	OpReopened                // recovery is ready
 )
 
@@ -72,4 +86,25 @@ const (
 	NotKnown                 // OpOutcome: the id is unknown, or forgotten
 	Unfinished               // OpOutcome: it runs
 	Heuristic                // somebody finished against the decision
+	LogFailed                // nothing was done, and the next process may know it as rolled back
 )
+
+func (c *Counts) add(o *Counts) {
+	c.Transactions += o.Transactions
+	c.Committed += o.Committed
+	c.RolledBack += o.RolledBack
+	c.Crashes += o.Crashes
+	c.PowerLosses += o.PowerLosses
+	c.RecoveryKilled += o.RecoveryKilled
+	c.TornTails += o.TornTails
+	c.ParticipantCrashes += o.ParticipantCrashes
+	c.Lost += o.Lost
+	c.Repeated += o.Repeated
+	c.Late += o.Late
+	c.Partitions += o.Partitions
+	c.ToldUnderFault += o.ToldUnderFault
+	c.Appends += o.Appends
+	c.Syncs += o.Syncs
+	c.Events += o.Events
+	c.Virtual += o.Virtual
+}

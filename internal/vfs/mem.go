@@ -1,7 +1,6 @@
 package vfs
 
 import (
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -214,7 +213,7 @@ func (m *Mem) SyncDir(dir string) error {
 }
 
 // Lock implements [FS].
-func (m *Mem) Lock(path string) (io.Closer, error) {
+func (m *Mem) Lock(path string) (Lock, error) {
 	path = filepath.Clean(path)
 	err := m.step("lock", path, func() error {
 		if pid := m.locks[path]; pid != 0 {
@@ -237,6 +236,13 @@ type memLock struct {
 	path string
 }
 
+// Inside implements [Lock]. Directories are not renamed here.
+func (l *memLock) Inside() FS { return l.m }
+
+// Held implements [Lock].
+func (l *memLock) Held() error { return nil }
+
+// Close implements [Lock].
 func (l *memLock) Close() error {
 	l.m.mu.Lock()
 	defer l.m.mu.Unlock()

@@ -1,9 +1,11 @@
 package vfs
 
 import (
-	"io"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // OS is the operating system's file system.
@@ -12,14 +14,14 @@ type OS struct{}
 var _ FS = OS{}
 
 // MkdirAll implements [FS].
-func (fs OS) MkdirAll(dir string) error {
+func (o OS) MkdirAll(dir string) error {
 	dir = filepath.Clean(dir)
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil
 	}
 	parent := filepath.Dir(dir)
 	if parent != dir {
-		if err := fs.MkdirAll(parent); err != nil {
+		if err := o.MkdirAll(parent); err != nil {
 			return err
 		}
 	}
@@ -29,7 +31,7 @@ func (fs OS) MkdirAll(dir string) error {
 		}
 		return err
 	}
-	return fs.SyncDir(parent)
+	return o.SyncDir(parent)
 }
 
 // Create implements [FS].
@@ -65,11 +67,16 @@ func (OS) ReadDir(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return sortedNames(entries), nil
+}
+
+func sortedNames(entries []os.DirEntry) []string {
 	names := make([]string, len(entries))
 	for i, e := range entries {
 		names[i] = e.Name()
 	}
-	return names, nil
+	slices.Sort(names)
+	return names
 }
 
 // Remove implements [FS].
@@ -85,7 +92,7 @@ func (OS) Truncate(path string, size int64) error { return os.Truncate(path, siz
 func (OS) SyncDir(dir string) error { return syncDir(dir) }
 
 // Lock implements [FS].
-func (OS) Lock(path string) (io.Closer, error) { return lockFile(path) }
+func (OS) Lock(path string) (Lock, error) { return lockFile(path) }
 
 type osFile struct{ *os.File }
 
@@ -97,6 +104,21 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+func (f osFile) NamedBy(path string) (bool, error) {
+	named, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	mine, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	return os.SameFile(named, mine), nil
 }
 
 func (f osFile) Identity() (Identity, error) { return identify(f.File) }

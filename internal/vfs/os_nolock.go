@@ -5,12 +5,11 @@ package vfs
 import (
 	"errors"
 	"fmt"
-	"io"
 )
 
 // syncDir does nothing: these systems cannot sync a directory by opening it.
 func syncDir(string) error { return nil }
 
-func lockFile(path string) (io.Closer, error) {
+func lockFile(path string) (Lock, error) {
 	return nil, fmt.Errorf("lock %s: %w on this operating system", path, errors.ErrUnsupported)
 }

@@ -41,10 +41,25 @@ type FS interface {
 	SyncDir(dir string) error
 
 	// Lock takes the exclusive lock that path stands for, creating the file and
-	// writing this process's id into it. It never waits: if somebody holds the
-	// lock the error is a [*LockedError]. The lock ends with Close or with the
+	// writing this process's id into it. It never waits for the lock: if somebody
+	// holds it the error is a [*LockedError]. The lock ends with Close or with the
 	// process.
-	Lock(path string) (io.Closer, error)
+	Lock(path string) (Lock, error)
+}
+
+// Lock is a lock that is held. It is on the directory itself where the file system
+// can do that: who removes the file named in it opens the way to nobody.
+type Lock interface {
+	io.Closer
+
+	// Inside returns the file system of the locked directory, whatever becomes of its
+	// name: when another directory has taken the name, nothing that is done here
+	// reaches that one. It takes the paths that were right when the lock was taken,
+	// and works until Close.
+	Inside() FS
+
+	// Held returns an error when somebody else can have taken the lock meanwhile.
+	Held() error
 }
 
 // File is an open file.
@@ -65,6 +80,10 @@ type File interface {
 	// room for it, and makes both durable, so that later writes within it change
 	// no metadata. What the file held stays, or becomes zeros.
 	Preallocate(size int64) error
+
+	// NamedBy reports whether a path leads to this file now, and not to another one
+	// or to nothing.
+	NamedBy(path string) (bool, error)
 
 	// Identity tells the file from a copy of it. It is the file's for as long as
 	// the file exists, whatever its name.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/sim"
 	"github.com/dtc-project/dtc/test/internal/lossy"
 )
 
@@ -187,13 +188,15 @@ func (c *cast) victim() *process {
 }
 
 func (c *cast) kill(p *process) {
-	if p == c.server {
-		c.epoch.Add(1)
-	}
 	c.hits.Add(1)
 	p.kills++
 	if !p.isReady() {
 		p.unready++
+	}
+	if p == c.server {
+		c.epoch.Add(1)
+		c.history.During(sim.OpKilled, p.kill)
+		return
 	}
 	p.kill()
 }

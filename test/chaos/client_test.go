@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/sim"
 	"github.com/dtc-project/dtc/test/internal/oracle"
 )
 
@@ -58,6 +59,8 @@ func (c *client) work(ctx context.Context) {
 			c.whole(ctx, id, shape)
 		case c.rng.IntN(3) == 0:
 			c.grow(ctx)
+		case c.rng.IntN(8) == 0:
+			c.look(ctx)
 		default:
 			id := c.newID()
 			c.begins(id, oracle.ShapeOf(id), false)
@@ -97,7 +100,9 @@ func (c *client) whole(ctx context.Context, id dtc.TxID, shape string) {
 	}
 	for range 3 {
 		q := c.asks()
+		heard := c.history.Call(sim.Op{Kind: sim.OpExecute, Client: c.number, ID: string(id)})
 		r, err := c.call(ctx, http.MethodPost, "/v1/transactions", body)
+		heard(answer(r, err))
 		switch {
 		case err != nil:
 			c.add(&c.lost)
@@ -110,6 +115,48 @@ func (c *client) whole(ctx context.Context, id dtc.TxID, shape string) {
 		c.pause(ctx)
 	}
 	c.owed(id)
+}
+
+// look asks how one of the last transactions ended, or whether it runs. What it hears is
+// for the history alone.
+func (c *client) look(ctx context.Context) {
+	c.mu.Lock()
+	id := dtc.TxID("")
+	if n := len(c.order); n > 0 {
+		id = c.order[n-1-c.rng.IntN(min(64, n))]
+	}
+	steps := id == "" || c.tales[id].steps
+	c.mu.Unlock()
+	if steps {
+		return
+	}
+	heard := c.history.Call(sim.Op{Kind: sim.OpOutcome, Client: c.number, ID: string(id)})
+	r, err := c.call(ctx, http.MethodGet, "/v1/transactions/"+string(id), nil)
+	if a := answer(r, err); a != sim.NoAnswer && a != sim.Refused {
+		heard(a)
+		c.add(&c.asked)
+	}
+}
+
+// answer is what a reply says about a transaction.
+func answer(r reply, err error) sim.Answer {
+	switch {
+	case err != nil:
+		return sim.NoAnswer
+	case r.status == http.StatusNotFound:
+		return sim.NotKnown
+	case r.status == http.StatusConflict:
+		return sim.Conflict
+	case r.status != http.StatusOK:
+		return sim.Refused
+	case r.Outcome == nil:
+		return sim.Unfinished
+	}
+	return answers[*r.Outcome]
+}
+
+var answers = map[string]sim.Answer{
+	oracle.Committed: sim.Committed, oracle.RolledBack: sim.RolledBack, dtc.Heuristic.String(): sim.Heuristic,
 }
 
 // notNow takes an answer that is none: the server has no room, is starting, or does not

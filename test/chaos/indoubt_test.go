@@ -17,6 +17,7 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtchttp"
+	"github.com/dtc-project/dtc/internal/tally"
 )
 
 // sick is a participant that votes, and then answers no commit until it is well.
@@ -84,6 +85,7 @@ func TestManyInDoubt(t *testing.T) {
 	began := time.Now()
 	commitMany(t, c, n)
 	t.Logf("%d transactions committed in %v", n, time.Since(began).Round(time.Millisecond))
+	tally.Add(t, "storm", "transactions in doubt at once, at a dead participant", int64(n), 1000)
 	if got := c.Stats().Unfinished; got != n {
 		t.Fatalf("%d transactions wait for the participant, want %d", got, n)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/test/internal/histories"
 	"github.com/dtc-project/dtc/test/internal/lossy"
 	"github.com/dtc-project/dtc/test/internal/oracle"
 )
@@ -18,6 +19,8 @@ import (
 type ledger struct {
 	epoch atomic.Int64 // kills of the server, counted before each
 	hits  atomic.Int64 // kills, stops and partitions
+
+	history *histories.Recorder // of transactions posted whole
 
 	mu    sync.Mutex
 	tales map[dtc.TxID]*tale
@@ -33,7 +36,7 @@ type counts struct {
 	committed, rolledBack, lost, refused, gone   int
 	repeated, reruns, foreign                    int
 	toldUnderFault, toldUnderHit, unknown, found int
-	forgotten                                    int
+	forgotten, asked                             int
 }
 
 // tale is what the clients know of one id.
@@ -50,7 +53,9 @@ type tale struct {
 	rolledBackIn int64     // the first epoch in which "rolled back" may have been said of another XID, or -1
 }
 
-func newLedger() *ledger { return &ledger{tales: map[dtc.TxID]*tale{}} }
+func newLedger() *ledger {
+	return &ledger{tales: map[dtc.TxID]*tale{}, history: histories.NewRecorder()}
+}
 
 func (l *ledger) fail(format string, args ...any) {
 	l.mu.Lock()
@@ -181,8 +186,8 @@ func (l *ledger) hit(_ lossy.Fault, path string, body []byte) {
 func (c *counts) String() string {
 	return fmt.Sprintf("%d transactions posted whole and %d grown by steps, in %d requests\n"+
 		"told %d committed (%d of them though messages about them were hit, %d during a kill, stop or partition), %d rolled back;"+
-		" %d answers lost, %d refusals, %d gone; %d answers told again, %d ids run again after a rollback and a kill, %d under another XID\n"+
+		" %d answers lost, %d refusals, %d gone; %d asked how one ended; %d answers told again, %d ids run again after a rollback and a kill, %d under another XID\n"+
 		"%d ids of unknown outcome at the end of the storm, of which %d had committed; %d told rolled back are not remembered",
 		c.whole, c.steps, c.requests, c.committed, c.toldUnderFault, c.toldUnderHit, c.rolledBack,
-		c.lost, c.refused, c.gone, c.repeated, c.reruns, c.foreign, c.unknown, c.found, c.forgotten)
+		c.lost, c.refused, c.gone, c.asked, c.repeated, c.reruns, c.foreign, c.unknown, c.found, c.forgotten)
 }

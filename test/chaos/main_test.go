@@ -11,10 +11,11 @@ package chaos_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/dtc-project/dtc/test/internal/procs"
 )
 
 // childEnv, if set, makes the test binary a participant.
@@ -59,10 +60,8 @@ func dtcBinary(t *testing.T) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	cmd := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", path, ".")...)
-	cmd.Dir = filepath.Join("..", "..", "cmd", "dtc")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building dtc: %v\n%s", err, out)
+	if _, err := procs.Build(binaries, buildFlags...); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }

@@ -41,12 +41,14 @@ func TestPartitions(t *testing.T) {
 		return
 	}
 	c.wantEnough(d)
+	partitions := 0
 	for how, n := range cut.count {
 		c.want("partitions "+how, n, 1)
+		partitions += n
 	}
+	c.count("partitions", partitions, len(cut.count))
 	dropped := cut.dropped(t)
-	t.Logf("%d packets were dropped", dropped)
-	c.want("packets dropped", dropped, 10)
+	c.count("packets dropped by partitions", dropped, 10)
 }
 
 // inNamespace runs the test again in a namespace.

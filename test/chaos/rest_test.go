@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/sim"
+	"github.com/dtc-project/dtc/internal/tally"
+	"github.com/dtc-project/dtc/test/internal/histories"
 	"github.com/dtc-project/dtc/test/internal/oracle"
 )
 
@@ -35,6 +38,7 @@ func (c *cast) rest(patience time.Duration) {
 		c.t.Logf("everything was finished %v after everything had healed", time.Since(began).Round(time.Millisecond))
 	}
 	c.inquire()
+	c.explain()
 	c.server.end(syscall.SIGTERM)
 	if !c.server.cmd.ProcessState.Success() {
 		c.fail("the server was asked to stop: %v", c.server.cmd.ProcessState)
@@ -119,7 +123,12 @@ func (c *cast) inquire() {
 	for i, id := range c.order {
 		t := c.tales[id]
 		q := c.asks()
+		heard := func(sim.Answer) {}
+		if !t.steps {
+			heard = c.history.Call(sim.Op{Kind: sim.OpOutcome, ID: string(id)})
+		}
 		r, err := ask(c.t.Context(), http.DefaultClient, http.MethodGet, c.server.address()+"/v1/transactions/"+string(id), nil)
+		heard(answer(r, err))
 		known := t.committed != "" || len(t.told) > 0
 		if !known {
 			c.unknown++
@@ -145,6 +154,21 @@ func (c *cast) inquire() {
 			again.whole(context.Background(), id, t.shape)
 		}
 	}
+}
+
+// explain looks for an order of all that clients were told that the coordinator's
+// promise allows.
+func (c *cast) explain() {
+	ops := c.history.Ops()
+	began := time.Now()
+	ids, err := histories.Check(ops, histories.Params{Retention: time.Hour, Limit: 1_000_000, Networked: true})
+	if err != nil {
+		c.fail("%v%s", err, histories.Draw(err))
+		return
+	}
+	tally.Add(c.t, "histories", "calls of clients of killed servers explained", int64(len(ops)), 10)
+	c.t.Logf("the history of %d calls and kills, of %d ids, has an explanation, found in %v",
+		len(ops), ids, time.Since(began).Round(time.Millisecond))
 }
 
 // judge holds what is in the databases against what was told.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/tally"
 	"github.com/dtc-project/dtc/test/internal/lossy"
 )
 
@@ -37,7 +38,7 @@ func (c *cast) wantEnough(d time.Duration) {
 	if c.t.Failed() {
 		return
 	}
-	kills, stops, faults := 0, 0, map[int]int{}
+	kills, stops, hits, faults := 0, 0, 0, map[int]int{}
 	for _, p := range c.everybody() {
 		kills += p.kills
 		stops += p.stops
@@ -48,19 +49,29 @@ func (c *cast) wantEnough(d time.Duration) {
 	}
 	for _, f := range lossy.Faults() {
 		c.want(f.String(), faults[int(f)], 1)
+		hits += faults[int(f)]
 	}
 	minutes := d.Minutes()
-	c.want("kills", kills, int(15*minutes))
-	c.want("stops", stops, int(2*minutes))
+	c.count("seconds", int(d.Seconds()), 1)
+	c.count("messages lost, cut, late or repeated", hits, len(lossy.Faults()))
+	c.count("transactions", c.whole+c.steps, int(140*minutes))
+	c.count("processes killed", kills, int(15*minutes))
+	c.count("processes stopped for a while", stops, int(2*minutes))
 	c.want("posted whole", c.whole, int(100*minutes))
 	c.want("grown by steps", c.steps, int(40*minutes))
-	c.want("told committed", c.committed, int(100*minutes))
-	c.want("told committed although messages were hit", c.toldUnderFault, int(20*minutes))
-	c.want("told committed during a hit", c.toldUnderHit, int(5*minutes))
-	c.want("told rolled back", c.rolledBack, int(20*minutes))
-	c.want("answers lost", c.lost, int(20*minutes))
-	c.want("answers told again", c.repeated, int(10*minutes))
+	c.count("told committed", c.committed, int(100*minutes))
+	c.count("told committed although messages were hit", c.toldUnderFault, int(20*minutes))
+	c.count("told committed during a kill, a stop or a partition", c.toldUnderHit, int(5*minutes))
+	c.count("told rolled back", c.rolledBack, int(20*minutes))
+	c.count("answers lost", c.lost, int(20*minutes))
+	c.want("asked how one ended", c.asked, int(10*minutes))
+	c.count("answers told again, and the same", c.repeated, int(10*minutes))
 	c.want("unknown after the storm", c.unknown, 1)
+}
+
+// count is want for what stands in the page that says what was tried.
+func (c *cast) count(what string, got, least int) {
+	tally.Add(c.t, "storm", what, int64(got), int64(least))
 }
 
 func (c *cast) want(what string, got, least int) {

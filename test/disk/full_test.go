@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/tally"
 	"github.com/dtc-project/dtc/txlog"
 	"github.com/dtc-project/dtc/wal"
 )
@@ -152,7 +153,8 @@ func TestFull(t *testing.T) {
 		t.Error(err)
 	}
 	s.reopen()
-	t.Logf("%d committed, %d rolled back, %d refused", s.count(committed), s.count(rolledBack), s.count(refused))
+	t.Logf("%d committed, %d rolled back", s.count(committed), s.count(rolledBack))
+	tally.Add(t, "disks", "transactions refused on a full disk", int64(s.count(refused)), 1)
 }
 
 // untilRefused runs transactions on a disk that is kept full, until one is refused,

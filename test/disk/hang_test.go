@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/tally"
 	"github.com/dtc-project/dtc/wal"
 )
 
@@ -68,7 +69,7 @@ func TestHangs(t *testing.T) {
 			t.Fatalf("%s %d had hung", call.op, call.k)
 		}
 	}
-	t.Logf("%d logs hung", hung)
+	tally.Add(t, "disks", "calls to the disk that hung", int64(hung), 1)
 }
 
 // lockedUntil checks that nobody else can open the log while a call to its disk is

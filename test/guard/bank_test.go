@@ -12,6 +12,7 @@ import (
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtctest"
 	"github.com/dtc-project/dtc/guard"
+	"github.com/dtc-project/dtc/internal/tally"
 )
 
 const (
@@ -255,13 +256,18 @@ func TestBank(t *testing.T) {
 		}
 		checkBank(t, c, banks, guards)
 		t.Logf("faults: %v and %v; %d requests delivered at the very end", flaky[0].Injected(), flaky[1].Injected(), late)
+		injected := 0
 		for _, f := range flaky {
+			for _, n := range f.Injected() {
+				injected += n
+			}
 			for _, fault := range []dtctest.Fault{dtctest.Drop, dtctest.LoseAnswer, dtctest.Late, dtctest.Duplicate, dtctest.AtOnce, dtctest.Echo} {
 				if f.Injected()[fault] == 0 {
 					t.Errorf("fault %v was never injected", fault)
 				}
 			}
 		}
+		tally.Add(t, "guard", "messages lost, late or repeated", int64(injected), 1)
 	})
 }
 
@@ -289,7 +295,9 @@ func checkBank(t *testing.T, c *transfers, banks [2]*bank, guards [2]*guard.Guar
 		t.Errorf("the banks hold %d, want %d", sum, want)
 	}
 	rows := banks[0].int(t, "SELECT count(*) FROM dtc_guard_branch")
-	t.Logf("%d transfers, %d committed; %d rows left of %d", len(c.told), committed, rows, 2*len(c.told))
+	t.Logf("%d rows left of %d", rows, 2*len(c.told))
+	tally.Add(t, "guard", "transfers between banks", int64(len(c.told)), 1)
+	tally.Add(t, "guard", "of them committed", int64(committed), 1)
 	if committed == 0 || committed == len(c.told) {
 		t.Error("want some transfers committed and some not")
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtctest"
 	"github.com/dtc-project/dtc/guard"
+	"github.com/dtc-project/dtc/internal/tally"
 )
 
 // The suite runs on servers that it kills, once with a guard that drops rows by
@@ -26,6 +27,7 @@ func conform(t *testing.T, d *database) {
 }
 
 func conformWith(t *testing.T, k tokens, opts *guard.Options) {
+	tally.Add(t, "conformance", "guards on real databases through the suite", 1, 1)
 	dtctest.TestParticipant(t, func(t *testing.T) dtctest.Subject {
 		g := newGuard(t, "tokens", k.database, k.funcs(), opts)
 		s := dtctest.Subject{

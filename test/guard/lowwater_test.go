@@ -14,6 +14,7 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/guard"
+	"github.com/dtc-project/dtc/internal/tally"
 )
 
 // Late prepares of branches that were rolled back race the dropping of their
@@ -78,11 +79,10 @@ func TestLatePrepareRacesPruning(t *testing.T) {
 		if got := d.int(t, "SELECT count(*) FROM held"); got != 0 {
 			t.Errorf("%d late prepares hold something", got)
 		}
-		t.Logf("%d late prepares refused by row, %d by low water, %d unanswered; %d rows dropped",
-			byRow.Load(), byLowWater.Load(), unanswered.Load(), dropped.Load())
-		if byRow.Load() == 0 || byLowWater.Load() == 0 || dropped.Load() < rounds*rows/2 {
-			t.Error("the race did not take place")
-		}
+		t.Logf("%d unanswered", unanswered.Load())
+		tally.Add(t, "guard", "late prepares refused by a row", byRow.Load(), 1)
+		tally.Add(t, "guard", "late prepares refused by low water", byLowWater.Load(), 1)
+		tally.Add(t, "guard", "rows dropped beside late prepares", dropped.Load(), rounds*rows/2)
 		if unanswered.Load() > rounds*rows*preparers*copies/10 {
 			t.Error("too many prepares got no answer")
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/guard"
+	"github.com/dtc-project/dtc/internal/tally"
 	"github.com/dtc-project/dtc/test/internal/servers"
 )
 
@@ -80,6 +81,7 @@ func newDatabase(t *testing.T, dialect guard.Dialect, s *servers.Server) *databa
 func (d *database) crash(t testing.TB) {
 	d.server.Kill(t)
 	d.server.Start(t)
+	tally.Add(t, "guard", "database servers killed", 1, 1)
 	// The idle connections are dead; each would fail one call first.
 	d.db.SetMaxIdleConns(0)
 	d.db.SetMaxIdleConns(16)

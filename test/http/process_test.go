@@ -6,19 +6,23 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/dtc-project/dtc/test/internal/procs"
 )
 
 // process holds the file against the program, which serves more than the handler.
 func process(t *testing.T, s *spec) {
-	dtc := filepath.Join(t.TempDir(), "dtc")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", dtc, ".")
-	build.Dir = "../../cmd/dtc"
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	dtc := os.Getenv(procs.BinaryEnv)
+	if dtc == "" {
+		var err error
+		if dtc, err = procs.Build(t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c := start(t, s, dtc)
 	c.want(200, "GET", "/metrics", "")

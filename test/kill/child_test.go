@@ -100,7 +100,7 @@ func (w *work) caller(number int) {
 			id = dtc.TxID(fmt.Sprintf("%d.%d.%d.%s", w.Round, number, i, shapes[rng.IntN(len(shapes))]))
 			w.begun(id)
 		}
-		w.execute(id, rng, !repeated)
+		w.execute(number, id, rng, !repeated)
 	}
 }
 
@@ -128,7 +128,7 @@ func (w *work) begun(id dtc.TxID) {
 	}
 }
 
-func (w *work) execute(id dtc.TxID, rng *rand.Rand, hasty bool) {
+func (w *work) execute(caller int, id dtc.TxID, rng *rand.Rand, hasty bool) {
 	opts := &dtc.TxOptions{}
 	if rng.IntN(2) == 0 {
 		opts.CompletionWait = -1 // told as soon as it may be
@@ -139,22 +139,22 @@ func (w *work) execute(id dtc.TxID, rng *rand.Rand, hasty bool) {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(rng.IntN(30))*time.Millisecond)
 		defer cancel()
 	}
-	say("start %s", id)
+	say("start %d %s", caller, id)
 	early := w.Break == toldTooEarly && !strings.ContainsRune(shapeOf(id), oracle.Declines)
 	if early {
-		say("told %s committed", id)
+		say("told %d %s committed", caller, id)
 	}
 	committed, err := w.ExecuteWith(ctx, id, opts, branches(id)...)
 	switch {
 	case early:
 	case committed && err == nil:
-		say("told %s committed", id)
+		say("told %d %s committed", caller, id)
 	case errors.Is(err, dtc.ErrRolledBack):
-		say("told %s rolled_back", id)
+		say("told %d %s rolled_back", caller, id)
 	case ctx.Err() != nil && (errors.Is(err, dtc.ErrInDoubt) || errors.Is(err, ctx.Err())):
-		say("told %s nothing", id) // it joined and went away, or came too late
+		say("told %d %s nothing", caller, id) // it joined and went away, or came too late
 	default:
-		say("told %s error %s", id, strings.ReplaceAll(fmt.Sprint(err), "\n", " "))
+		say("told %d %s error %s", caller, id, strings.ReplaceAll(fmt.Sprint(err), "\n", " "))
 	}
 }
 

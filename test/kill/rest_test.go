@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/sim"
+	"github.com/dtc-project/dtc/test/internal/histories"
 	"github.com/dtc-project/dtc/test/internal/oracle"
 )
 
@@ -35,6 +37,7 @@ func (l *loop) rest() error {
 	if err != nil {
 		return err
 	}
+	l.explain()
 	return l.look(true)
 }
 
@@ -65,7 +68,9 @@ func (l *loop) finish(n *node) error {
 	}
 	for _, id := range l.order {
 		t := l.tales[id]
+		heard := l.history.Call(sim.Op{Kind: sim.OpOutcome, ID: string(id)})
 		outcome, err := n.Outcome(context.Background(), id)
+		heard(asked[outcome])
 		switch {
 		case err != nil && !errors.Is(err, dtc.ErrUnknownTx):
 			return err
@@ -82,4 +87,25 @@ func (l *loop) finish(n *node) error {
 		}
 	}
 	return nil
+}
+
+// asked is what an outcome says. One that is unknown comes with an error, which whoever
+// asks at rest looks at: nothing runs any more.
+var asked = map[dtc.Outcome]sim.Answer{
+	dtc.OutcomeUnknown: sim.NotKnown, dtc.Committed: sim.Committed,
+	dtc.RolledBack: sim.RolledBack, dtc.Heuristic: sim.Heuristic,
+}
+
+// explain looks for an order of all that callers were told that the coordinator's
+// promise allows.
+func (l *loop) explain() {
+	ops := l.history.Ops()
+	ids, err := histories.Check(ops, histories.Params{Retention: time.Hour, Limit: 1_000_000})
+	if err != nil {
+		l.fail("%v", err)
+	}
+	if err != nil && l.breakage == "" {
+		l.fail("%s", histories.Draw(err))
+	}
+	l.counts.calls, l.counts.ids = len(ops), ids
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/internal/sim"
 )
 
 // loop is a run of rounds over one directory.
@@ -84,7 +85,8 @@ func (l *loop) play() error {
 		l.fail("the child does not take its orders: %v", err)
 	}
 	r.listen(out, cmd.Process)
-	_ = cmd.Wait()
+	// All that the child said was heard before, in the order in which it was said.
+	l.history.During(sim.OpKilled, func() { _ = cmd.Wait() })
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
 		l.fail("the child was not killed, it ended by itself: %v", cmd.ProcessState)
@@ -137,13 +139,13 @@ func (r *round) hear(line string) {
 			r.due = time.After(r.delay)
 		}
 	}
-	id, rest2, _ := strings.Cut(rest, " ")
 	switch word {
 	case "start":
-		r.started(dtc.TxID(id))
+		caller, id, _ := strings.Cut(rest, " ")
+		r.started(caller, dtc.TxID(id))
 	case "told":
-		outcome, detail, _ := strings.Cut(rest2, " ")
-		r.told(dtc.TxID(id), outcome, detail)
+		said := strings.SplitN(rest, " ", 4) // caller, id, outcome, detail
+		r.told(said[0], dtc.TxID(said[1]), said[2], strings.Join(said[3:], " "))
 	case "recovered":
 		var records, unfinished int
 		_, _ = fmt.Sscan(rest, &records, &unfinished)

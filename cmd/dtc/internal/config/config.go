@@ -119,6 +119,8 @@ type Sources struct {
 	Environ      []string          // as of [os.Environ]
 	Flags        map[string]string // settings by name, as they stand on the command line
 	Participants []string          // NAME=URL, of the command line
+
+	loaded []byte
 }
 
 // Load reads the configuration. The error is a [Mistakes], or that of reading the file.
@@ -130,8 +132,13 @@ func (s *Sources) Load() (*Config, error) {
 			return nil, err
 		}
 	}
+	s.loaded = content
 	return s.Use(content)
 }
+
+// Loaded returns what Load has read of the file: what the file says by now may be
+// something else.
+func (s *Sources) Loaded() []byte { return s.loaded }
 
 // Use is Load with the content of the file.
 func (s *Sources) Use(content []byte) (*Config, error) {

@@ -1,0 +1,4 @@
+//go:build !canary
+
+// Package env is empty without the tag "canary".
+package env

@@ -1,0 +1,148 @@
+package sim
+
+import (
+	"flag"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dtc-project/dtc/internal/tally"
+)
+
+var (
+	seedFlag    = flag.String("seed", os.Getenv("DTC_SEED"), "run this seed alone, and print what happens")
+	withoutFlag = flag.String("without", os.Getenv("DTC_WITHOUT"), "classes of faults to leave out, separated by commas")
+)
+
+// setting returns the number in an environment variable.
+func setting(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 0, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+func options(t *testing.T) (o Options) {
+	t.Helper()
+	var err error
+	if o.Without, err = ParseFaults(*withoutFlag); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// TestSeeds runs DTC_SEEDS seeds from DTC_SEED_FROM on, or one alone: see the package
+// comment.
+func TestSeeds(t *testing.T) {
+	defer Still()()
+	o := options(t)
+	if *seedFlag != "" {
+		seed, err := strconv.ParseUint(*seedFlag, 0, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replay(t, seed, o)
+		return
+	}
+	from, n := setting(t, "DTC_SEED_FROM", 1), setting(t, "DTC_SEEDS", 300)
+	var all Counts
+	began, failed := time.Now(), 0
+	for seed := from; seed < from+n && failed < 3; seed++ {
+		r := Run(t, seed, o)
+		all.add(&r.Counts)
+		if r.Violated != "" {
+			failed++
+			replay(t, seed, o)
+		}
+	}
+	took := time.Since(began).Seconds()
+	t.Logf("%.0f transactions, %.0f events and %.0f virtual seconds in each second", float64(all.Transactions)/took, float64(all.Events)/took, all.Virtual.Seconds()/took)
+	count(t, n, &all)
+}
+
+// replay runs one seed, and prints the run if something did not hold.
+func replay(t *testing.T, seed uint64, o Options) {
+	t.Helper()
+	o.Trace = true
+	r := Run(t, seed, o)
+	if r.Violated == "" && *seedFlag == "" {
+		t.Errorf("seed %d failed, and does not when it is run again", seed)
+		return
+	}
+	t.Log(strings.Join(r.Trace, "\n"))
+	t.Logf("seed %d, with %s: hash %016x, %+v", seed, strings.Join(r.Faults.Names(), " "), r.Hash, r.Counts)
+	if r.Violated != "" {
+		without := ""
+		if *withoutFlag != "" {
+			without = " -without='" + *withoutFlag + "'"
+		}
+		t.Errorf("%s does not hold: %s\nreplay: go test ./internal/sim -run 'TestSeeds$' -v -seed=%d%s", r.Violated, r.Why, seed, without)
+	}
+}
+
+// count prints what was done, and fails if that is too little for so many seeds.
+func count(t *testing.T, n uint64, c *Counts) {
+	t.Helper()
+	least := func(per100 int64) int64 { return int64(n) / 100 * per100 }
+	if *withoutFlag != "" {
+		least = func(int64) int64 { return 0 }
+	}
+	for _, row := range []struct {
+		what   string
+		n      int
+		per100 int64
+	}{
+		{"seeds", int(n), 100},
+		{"transactions", c.Transactions, 700},
+		{"events", c.Events, 60_000},
+		{"answers committed", c.Committed, 700},
+		{"answers rolled back", c.RolledBack, 500},
+		{"commits told while something was broken", c.ToldUnderFault, 30},
+		{"crashes of the coordinator", c.Crashes, 80},
+		{"power losses", c.PowerLosses, 30},
+		{"crashes while it was opened", c.RecoveryKilled, 20},
+		{"torn tails of the log", c.TornTails, 1},
+		{"crashes of participants", c.ParticipantCrashes, 30},
+		{"lost messages", c.Lost, 250},
+		{"repeated messages", c.Repeated, 200},
+		{"late messages", c.Late, 300},
+		{"partitions", c.Partitions, 30},
+		{"virtual seconds", int(c.Virtual.Seconds()), 1000},
+	} {
+		tally.Add(t, "simulator", row.what, int64(row.n), least(row.per100))
+	}
+}
+
+// TestDeterministic runs seeds twice: a seed is one run. Under the race detector the
+// Go scheduler makes its choices at random, so it is not looked for there.
+func TestDeterministic(t *testing.T) {
+	if raceEnabled {
+		t.Log("under the race detector nothing is the same twice")
+		return
+	}
+	defer Still()()
+	n := setting(t, "DTC_SEEDS", 300) / 3
+	for seed := uint64(1); seed <= n; seed++ {
+		a, b := Run(t, seed, Options{Trace: true}), Run(t, seed, Options{Trace: true})
+		if a.Hash == b.Hash {
+			continue
+		}
+		for i := range a.Trace {
+			if i >= len(b.Trace) || a.Trace[i] != b.Trace[i] {
+				from := max(0, i-8)
+				t.Fatalf("seed %d differs at line %d:\n%s\n--\n%s", seed, i,
+					strings.Join(a.Trace[from:min(i+3, len(a.Trace))], "\n"), strings.Join(b.Trace[from:min(i+3, len(b.Trace))], "\n"))
+			}
+		}
+		t.Fatalf("seed %d: one run goes on after the other has ended", seed)
+	}
+	tally.Add(t, "simulator", "seeds that were run twice and were the same", int64(n), 1)
+}

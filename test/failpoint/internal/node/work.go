@@ -1,0 +1,202 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/test/internal/oracle"
+)
+
+// The flags of a transaction say how it is run, and what goes wrong. They are part of
+// its id, so that the participants of every process know.
+const (
+	Whole   = "whole"  // one call of Execute
+	Lost    = "lost"   // the first vote of a is lost
+	Away    = "away"   // b is gone for a while when it is to commit
+	Stuck   = "stuck"  // no acknowledgement of b ever comes; an operator says how it ended
+	Mute    = "mute"   // c never votes
+	Hung    = "hung"   // c votes long after its time, and somebody else declines
+	Slow    = "slow"   // c takes longer than the caller stays
+	Run     = "run"    // grown by a function
+	Steps   = "steps"  // grown step by step
+	Expired = "expire" // and never ended
+	Planted = "planted"
+)
+
+// plan is what one life does, over and over again.
+var plan = []struct{ flag, shape string }{
+	{Whole, "www-"},
+	{Whole, "wwww"},
+	{Lost, "ww-w"},
+	{Stuck, "-ww-"},
+	{Run, "w-w-"},
+	{Whole, "nww-"},
+	{Expired, "w--w"},
+	{Away, "ww--"},
+	{Steps, "-www"},
+	{Whole, "wwr-"},
+	{Slow, "w-w-"},
+	{Whole, "rr--"},
+	{Mute, "--w-"},
+	{Whole, "w--w"},
+	{Lost, "w---"},
+	{Hung, "n-w-"},
+	{Whole, "---w"},
+	{Steps, "wn--"},
+	{Run, "wwww"},
+	{Whole, "wwwr"},
+}
+
+// FlagOf returns the flag of an id, which stands before its shape.
+func FlagOf(id dtc.TxID) string {
+	parts := strings.Split(string(id), ".")
+	if len(parts) != 4 {
+		return ""
+	}
+	return parts[2]
+}
+
+// NewID returns the id of a transaction. It is long, so that segments are soon full.
+func NewID(life, number int, flag, shape string) dtc.TxID {
+	return dtc.TxID(fmt.Sprintf("%0100d.%d.%s.%s", life, number, flag, shape))
+}
+
+// life returns the life in which an id was made.
+func life(id dtc.TxID) (number int) {
+	_, _ = fmt.Sscanf(string(id), "%d.", &number)
+	return number
+}
+
+// Repeatable reports whether an id may be run again with the same call.
+func Repeatable(id dtc.TxID) bool {
+	return FlagOf(id) == Whole || FlagOf(id) == Lost
+}
+
+func branches(id dtc.TxID) (all []dtc.Branch) {
+	for i, kind := range oracle.ShapeOf(id) {
+		if kind != oracle.Absent {
+			all = append(all, dtc.Branch{Participant: Services[i], Payload: oracle.Payload(kind)})
+		}
+	}
+	return all
+}
+
+const callers = 4
+
+// work runs what is to be repeated, and then new transactions, by a few callers.
+func (n *node) work() {
+	for _, id := range n.orders.Repeat {
+		n.run(id)
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1))
+				if i > n.orders.Work {
+					return
+				}
+				if i == n.orders.Work/2 {
+					if err := n.Hold(context.Background(), "an exercise"); err != nil {
+						say("alarm hold: %v", err)
+					}
+				}
+				p := plan[(i-1)%len(plan)]
+				n.run(NewID(n.orders.Life, i, p.flag, p.shape))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// run runs one transaction and says what it was told.
+func (n *node) run(id dtc.TxID) {
+	ctx := context.Background()
+	say("start %s", id)
+	var committed bool
+	var err error
+	switch FlagOf(id) {
+	case Run:
+		err = n.Run(ctx, id, func(_ context.Context, tx *dtc.Tx) error {
+			for _, b := range branches(id) {
+				if err := tx.Enlist(b.Participant, b.Payload); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		committed = err == nil
+	case Steps, Expired:
+		committed, err = n.steps(ctx, id)
+	case Slow:
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 5*time.Millisecond)
+		committed, err = n.Execute(ctx, id, branches(id)...)
+		cancel()
+	case Mute:
+		committed, err = n.ExecuteWith(ctx, id, &dtc.TxOptions{PrepareTimeout: 30 * time.Millisecond}, branches(id)...)
+	case Hung, Stuck, Away:
+		committed, err = n.ExecuteWith(ctx, id, &dtc.TxOptions{CompletionWait: -1}, branches(id)...)
+	default:
+		committed, err = n.Execute(ctx, id, branches(id)...)
+	}
+	switch {
+	case committed && err == nil:
+		say("told %s %s", id, oracle.Committed)
+	case errors.Is(err, dtc.ErrRolledBack):
+		say("told %s %s", id, oracle.RolledBack)
+	case errors.Is(err, context.DeadlineExceeded) && FlagOf(id) == Slow, // before it had begun
+		errors.Is(err, dtc.ErrInDoubt) && life(id) != n.orders.Life: // a hold covers it
+		say("told %s nothing", id)
+	default:
+		say("told %s error %v", id, err)
+	}
+}
+
+// steps grows a transaction and commits it, or lets its time pass.
+func (n *node) steps(ctx context.Context, id dtc.TxID) (bool, error) {
+	opts := &dtc.TxOptions{}
+	if FlagOf(id) == Expired {
+		opts.Lifetime = 20 * time.Millisecond
+	}
+	info, _, err := n.Begin(id, opts)
+	if err != nil {
+		return false, err
+	}
+	for _, b := range branches(id) {
+		b.XID = info.XID
+		if _, _, err := n.Enlist(id, b); err != nil {
+			if FlagOf(id) == Expired && errors.Is(err, dtc.ErrTxConflict) {
+				break // on a slow machine
+			}
+			return false, err
+		}
+	}
+	if FlagOf(id) == Steps {
+		info, err = n.Commit(ctx, id, &dtc.TxOptions{XID: info.XID})
+		return info.Outcome == dtc.Committed, orRolledBack(info, err)
+	}
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		switch info, err = n.Transaction(id); {
+		case errors.Is(err, dtc.ErrUnknownTx): // forgotten already
+			return false, dtc.ErrRolledBack
+		case err != nil || info.Outcome != dtc.OutcomeUnknown:
+			return info.Outcome == dtc.Committed, orRolledBack(info, err)
+		}
+	}
+	return false, errors.New("its lifetime does not end")
+}
+
+func orRolledBack(info dtc.TxInfo, err error) error {
+	if err == nil && info.Outcome == dtc.RolledBack {
+		return dtc.ErrRolledBack
+	}
+	return err
+}

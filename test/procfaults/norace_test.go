@@ -1,0 +1,5 @@
+//go:build !race
+
+package procfaults_test
+
+const raceDetector = false

@@ -1,0 +1,6 @@
+//go:build !race
+
+package sim_test
+
+// seeds is how many runs there are.
+const seeds = 10_000
