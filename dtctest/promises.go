@@ -99,6 +99,11 @@ var promises = []promise{
 			switch {
 			case err == nil:
 				c.Errorf("commit of a branch that was never prepared was acknowledged; want dtc.ErrUnknownBranch")
+			case errors.As(err, &finished) && finished.Outcome == dtc.RolledBack:
+				// It may say so if it makes it true: nothing comes of the branch any more.
+				if vote, _ := c.prepare(b); vote != dtc.VoteAbort {
+					c.Errorf("commit of a branch that was never prepared answered %v, and then its prepare was answered %v", err, vote)
+				}
 			case errors.As(err, &finished):
 				c.Errorf("commit of a branch that was never prepared answered %v, which claims to know it", err)
 			}

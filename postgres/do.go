@@ -1,0 +1,187 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/dtc-project/dtc"
+)
+
+var (
+	errClosed = errors.New("the database was closed as a participant")
+	errOver   = errors.New("the transaction has ended")
+)
+
+// session is a branch's transaction on its connection, from its first statement until
+// it is prepared or rolled back.
+type session struct {
+	sem    chan struct{} // held by whoever uses what follows
+	ctx    context.Context
+	cancel context.CancelFunc // ends what the application does in it
+
+	conn *pgxpool.Conn // nil before it has begun and after it has ended
+	tx   pgx.Tx
+	err  error // it must not be prepared, or has ended
+}
+
+func newSession() *session {
+	s := &session{sem: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+func (s *session) lock(ctx context.Context) error {
+	select {
+	case s.sem <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *session) unlock() { <-s.sem }
+
+// end rolls back what the session has done, unless it was prepared, and gives its
+// connection back if it is clean. The caller holds the session. err is what a later
+// use of it is told.
+func (s *session) end(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+	s.cancel()
+	if s.conn == nil {
+		return
+	}
+	conn := s.conn
+	s.conn, s.tx = nil, nil
+	if c := conn.Conn(); !c.IsClosed() && c.PgConn().TxStatus() != 'I' {
+		// Nothing is lost by closing: the server rolls back. An orderly end only
+		// saves the connection, so it must be quick.
+		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+		_, rerr := c.Exec(ctx, "ROLLBACK")
+		cancel()
+		if rerr != nil || c.PgConn().TxStatus() != 'I' {
+			drop(c)
+		}
+	}
+	conn.Release() // which closes it, should it not be idle
+}
+
+// drop closes a connection at once.
+func drop(c *pgx.Conn) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = c.Close(ctx)
+}
+
+// Do calls fn with a transaction of the database, on a connection that is kept for it,
+// and enlists this participant. Called again in the same distributed transaction it
+// goes on with the same database transaction; two calls at once wait for one another.
+// The database transaction is prepared when the function given to [dtc.Coordinator.Run]
+// has returned.
+//
+// If fn fails, or panics, the whole transaction will be rolled back, even if the caller
+// of Do goes on. Commit and Rollback of the pgx.Tx given to fn are refused; Begin makes
+// a savepoint. The context given to fn ends with ctx and when the transaction is rolled
+// back under it.
+func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Context, q pgx.Tx) error) error {
+	// The session stands in the table before the branch is enlisted: from then on it
+	// may be rolled back, and whoever does that must find it.
+	xid := tx.XID()
+	s, made, err := d.session(xid)
+	if err != nil {
+		return err
+	}
+	if err := tx.Enlist(d.id, nil); err != nil {
+		if made {
+			d.forget(xid, s)
+		}
+		return err
+	}
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	return d.do(ctx, s, fn)
+}
+
+// do runs fn in the session, which the caller holds.
+func (d *Database) do(ctx context.Context, s *session, fn func(ctx context.Context, q pgx.Tx) error) (err error) {
+	if s.err != nil {
+		return fmt.Errorf("postgres: %s: %w", d.id, s.err)
+	}
+	if s.conn == nil {
+		if err := d.beginIn(ctx, s); err != nil {
+			s.end(err)
+			return err
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	s.err = errors.New("the function given to Do panicked") // unless it returns
+	err = fn(ctx, branchTx{s.tx})
+	if s.err = err; err == nil && s.ctx.Err() != nil {
+		s.err = errOver
+	}
+	return s.err
+}
+
+func (d *Database) beginIn(ctx context.Context, s *session) error {
+	conn, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("postgres: %s: a connection of the pool: %w", d.id, err)
+	}
+	tx, err := conn.BeginTx(ctx, d.opts.TxOptions)
+	if err != nil {
+		conn.Release()
+		return fmt.Errorf("postgres: %s: begin: %w", d.id, err)
+	}
+	s.conn, s.tx = conn, tx
+	return nil
+}
+
+// session returns the session of a transaction, made if needed.
+func (d *Database) session(xid dtc.XID) (s *session, made bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, false, fmt.Errorf("postgres: %s: %w", d.id, errClosed)
+	}
+	if s = d.sessions[xid]; s == nil {
+		s, made = newSession(), true
+		d.sessions[xid] = s
+	}
+	return s, made, nil
+}
+
+// find returns the session of a transaction, or nil.
+func (d *Database) find(xid dtc.XID) *session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sessions[xid]
+}
+
+// forget takes a session out of the table.
+func (d *Database) forget(xid dtc.XID, s *session) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sessions[xid] == s {
+		delete(d.sessions, xid)
+	}
+}
+
+// branchTx is what the application gets: it does not end by itself.
+type branchTx struct{ pgx.Tx }
+
+var errNotYours = errors.New("postgres: the transaction is one branch of a distributed one: return from the function instead; nil lets it be prepared, an error rolls all of it back")
+
+// Commit fails: the coordinator commits.
+func (branchTx) Commit(context.Context) error { return errNotYours }
+
+// Rollback fails: an error of the function rolls back.
+func (branchTx) Rollback(context.Context) error { return errNotYours }

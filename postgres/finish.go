@@ -1,0 +1,175 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/dtc-project/dtc"
+)
+
+const (
+	endTimeout  = time.Second            // for an orderly end of a session
+	blockedWait = 200 * time.Millisecond // until somebody looks who holds up a seal
+)
+
+// Commit implements [dtc.Participant].
+func (d *Database) Commit(ctx context.Context, b dtc.Branch) error {
+	d.noteLowWater(b)
+	found, err := d.finishPrepared(ctx, b, "COMMIT PREPARED ")
+	if err != nil {
+		return err
+	}
+	if !found {
+		// Not found is not done. What became of it is told by its row, and if there is
+		// none the seal makes sure that nothing will become of it any more.
+		state, err := d.state(ctx, b)
+		if err != nil {
+			return err
+		}
+		if state == "" {
+			below, err := d.below(ctx, b)
+			if err != nil || below {
+				return err
+			}
+			if state, err = d.seal(ctx, b); err != nil {
+				return err
+			}
+		}
+		if state != stateCommitted {
+			return &dtc.FinishedError{Outcome: dtc.RolledBack}
+		}
+	}
+	d.countFinished(ctx, b.XID.Log)
+	return nil
+}
+
+// Rollback implements [dtc.Participant].
+func (d *Database) Rollback(ctx context.Context, b dtc.Branch) error {
+	d.noteLowWater(b)
+	if s := d.find(b.XID); s != nil {
+		s.cancel()
+		if err := s.lock(ctx); err != nil {
+			return dtc.NoAnswer(fmt.Errorf("postgres: %s: a function given to Do has not returned yet: %w", d.id, err))
+		}
+		s.end(errOver)
+		s.unlock()
+		d.forget(b.XID, s)
+	}
+	if _, err := d.finishPrepared(ctx, b, "ROLLBACK PREPARED "); err != nil {
+		return err
+	}
+	// Whether there was something or not: nothing is prepared under this name again.
+	state, err := d.seal(ctx, b)
+	if err != nil {
+		return err
+	}
+	if state == stateCommitted {
+		return &dtc.FinishedError{Outcome: dtc.Committed}
+	}
+	d.countFinished(ctx, b.XID.Log)
+	return nil
+}
+
+// finishPrepared ends a prepared transaction, and reports whether there was one.
+func (d *Database) finishPrepared(ctx context.Context, b dtc.Branch, verb string) (bool, error) {
+	name, err := literal(Name(b.XID, b.Participant))
+	if err != nil {
+		return false, err
+	}
+	_, err = d.finish.Exec(ctx, verb+name, pgx.QueryExecModeSimpleProtocol)
+	switch {
+	case err == nil:
+		return true, nil
+	case sqlState(err) == codeUndefined:
+		return false, nil
+	case gone(err):
+		return false, d.noAnswer("finish", err)
+	}
+	// Busy, another database's, another role's: it is there, and not finished.
+	return false, fmt.Errorf("postgres: %s: finish: %w", d.id, safe(err))
+}
+
+// state returns what the branch's row says, or "" if there is none.
+func (d *Database) state(ctx context.Context, b dtc.Branch) (state string, err error) {
+	err = d.finish.QueryRow(ctx, d.q.state, Name(b.XID, b.Participant)).Scan(&state)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", nil
+	case err != nil:
+		return "", d.noAnswer("read the branch's row", err)
+	}
+	return state, nil
+}
+
+// seal makes sure that the branch can commit no more, unless it has, and returns what
+// its row says then. It waits for a transaction that has inserted the row and has not
+// ended: a prepared one is rolled back, and a session that is about to prepare is
+// ended, since whoever seals has given up on it.
+func (d *Database) seal(ctx context.Context, b dtc.Branch) (string, error) {
+	conn, err := d.finish.Acquire(ctx)
+	if err != nil {
+		return "", d.noAnswer("seal", err)
+	}
+	defer conn.Release()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		d.unblock(ctx, b, conn.Conn().PgConn().PID())
+	}()
+	x := b.XID
+	_, err = conn.Exec(ctx, d.q.seal, Name(x, b.Participant), b.Participant, x.Log.String(),
+		int64(x.Incarnation.Number), int64(x.Seq), []byte(b.TxID))
+	cancel()
+	<-watched
+	if err != nil {
+		return "", d.noAnswer("seal", err)
+	}
+	return d.state(context.WithoutCancel(ctx), b)
+}
+
+// unblock ends, until ctx does, what a seal on the connection with that pid waits for.
+func (d *Database) unblock(ctx context.Context, b dtc.Branch, pid uint32) {
+	timer := time.NewTimer(blockedWait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if err := d.unblockOnce(ctx, b, pid); err != nil && ctx.Err() == nil {
+			d.opts.Logger.Warn("postgres: a seal waits for another transaction",
+				"participant", d.id, "xid", b.XID.String(), "error", safe(err).Error())
+		}
+		timer.Reset(blockedWait)
+	}
+}
+
+func (d *Database) unblockOnce(ctx context.Context, b dtc.Branch, pid uint32) error {
+	rows, err := d.finish.Query(ctx, "SELECT unnest(pg_blocking_pids($1))", int32(pid))
+	if err != nil {
+		return err
+	}
+	pids, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	for _, p := range pids {
+		if p == 0 { // a prepared transaction has no process
+			if _, err := d.finishPrepared(ctx, b, "ROLLBACK PREPARED "); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := d.finish.Exec(ctx, "SELECT pg_terminate_backend($1)", p); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Statements is the payload of a branch that consists of plain statements. In JSON:
+//
+//	{"statements":[{"sql":"UPDATE account SET balance = balance - $1 WHERE id = $2 AND balance >= $1","args":[30,"alice"],"rows":1}]}
+type Statements struct {
+	Statements []Statement `json:"statements"`
+}
+
+// Statement is one statement. Its arguments are JSON values, given to the server as
+// text, which infers their types: write $1::jsonb or $1::numeric where it cannot.
+// Arrays and objects are given as their JSON text. NULL is null.
+type Statement struct {
+	SQL  string            `json:"sql"`
+	Args []json.RawMessage `json:"args,omitempty"`
+	// Rows is how many rows it must affect; the branch votes abort otherwise. Not
+	// checked if nil.
+	Rows *int64 `json:"rows,omitempty"`
+}
+
+// Adopted is the payload of a branch that somebody else has prepared in this database,
+// in whatever language, as [Name] says: {"adopted":true}. The coordinator asks for the
+// commit after PREPARE TRANSACTION has succeeded there.
+type Adopted struct {
+	Adopted bool `json:"adopted"`
+}
+
+// payload is what a payload may be.
+type payload struct {
+	Statements []Statement `json:"statements"`
+	Adopted    bool        `json:"adopted"`
+}
+
+// maxStatements bounds one branch.
+const maxStatements = 1000
+
+func parsePayload(b []byte) (p payload, err error) {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&p); err != nil {
+		return p, fmt.Errorf(`the payload must be {"statements":[…]} or {"adopted":true}: %w`, err)
+	}
+	if dec.More() {
+		return p, errors.New(`the payload must be one JSON object`)
+	}
+	switch n := len(p.Statements); {
+	case p.Adopted && n > 0:
+		return p, errors.New("an adopted branch has no statements: whoever prepared it has done the work")
+	case !p.Adopted && n == 0:
+		return p, errors.New("the payload has no statements")
+	case n > maxStatements:
+		return p, fmt.Errorf("%d statements; at most %d are allowed", n, maxStatements)
+	}
+	for i, st := range p.Statements {
+		if st.SQL == "" {
+			return p, fmt.Errorf("statement %d is empty", i+1)
+		}
+	}
+	return p, nil
+}
+
+// argument returns a JSON value as the server reads it, nil for null.
+func argument(v json.RawMessage) ([]byte, error) {
+	v = bytes.TrimSpace(v)
+	switch {
+	case bytes.Equal(v, []byte("null")):
+		return nil, nil
+	case len(v) > 0 && v[0] == '"':
+		var s string
+		err := json.Unmarshal(v, &s)
+		return []byte(s), err
+	}
+	return v, nil // numbers, booleans, arrays and objects are their own text
+}
+
+// exec runs the statements, in order, each as the extended protocol does it: one
+// statement, its arguments apart from it. The error names the statement by its
+// position and never quotes it.
+func execStatements(ctx context.Context, c *pgconn.PgConn, list []Statement) error {
+	for i, st := range list {
+		args := make([][]byte, len(st.Args))
+		for j, v := range st.Args {
+			a, err := argument(v)
+			if err != nil {
+				return &statementError{fmt.Errorf("statement %d, argument %d: %w", i+1, j+1, err)}
+			}
+			args[j] = a
+		}
+		tag, err := c.ExecParams(ctx, st.SQL, args, nil, nil, nil).Close()
+		if err != nil {
+			return fmt.Errorf("statement %d: %w", i+1, safe(err))
+		}
+		if c.TxStatus() != 'T' {
+			return &statementError{fmt.Errorf("statement %d ended the transaction: a branch is ended by the coordinator alone", i+1)}
+		}
+		if n := tag.RowsAffected(); st.Rows != nil && n != *st.Rows {
+			return &statementError{&RowsError{Position: i + 1, Want: *st.Rows, Got: n}}
+		}
+	}
+	return nil
+}
+
+// RowsError says that a statement affected another number of rows than it must.
+type RowsError struct {
+	Position  int // from 1
+	Want, Got int64
+}
+
+func (e *RowsError) Error() string {
+	return fmt.Sprintf("statement %d affected %d rows; it must affect %d", e.Position, e.Got, e.Want)
+}
+
+// statementError marks what is wrong with a statement whatever the server says.
+type statementError struct{ err error }
+
+func (e *statementError) Error() string { return e.err.Error() }
+func (e *statementError) Unwrap() error { return e.err }

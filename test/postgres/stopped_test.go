@@ -1,0 +1,127 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/postgres"
+	"github.com/dtc-project/dtc/test/internal/servers"
+)
+
+// TestStoppedBackend: a server process is stopped before it comes to the prepare. All
+// give the branch up; then it goes on. Nothing may be left of it.
+func TestStoppedBackend(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	c := open(t, w.db)
+	var pid int
+	var xid dtc.XID
+	err := c.RunWith(t.Context(), "stopped", &dtc.TxOptions{PrepareTimeout: 700 * time.Millisecond},
+		func(ctx context.Context, tx *dtc.Tx) error {
+			xid = tx.XID()
+			return w.db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error {
+				if err := q.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+					return err
+				}
+				if err := insert(ctx, q, xid); err != nil {
+					return err
+				}
+				return syscall.Kill(pid, syscall.SIGSTOP)
+			})
+		})
+	if !errors.Is(err, dtc.ErrRolledBack) {
+		t.Errorf("error %v", err)
+	}
+	eventually(t, "it ends while the process is stopped", func() bool { return c.Stats().Unfinished == 0 })
+	if n := w.count(t, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid); n != 1 {
+		t.Fatal("the process is gone: nothing was tried")
+	}
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the process ends", func() bool {
+		return w.count(t, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid) == 0
+	})
+	if held, applied, err := w.effect(xid, "orders"); err != nil || held || applied > 0 {
+		t.Errorf("held: %v, applied: %d, error: %v", held, applied, err)
+	}
+}
+
+// TestFinishedByHand: somebody rolls a prepared branch back under a decision to commit.
+func TestFinishedByHand(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	meddler := byHand{w.db, func(b dtc.Branch) {
+		w.exec(t, "ROLLBACK PREPARED '"+postgres.Name(b.XID, "orders")+"'")
+	}}
+	c := open(t, meddler)
+	_, err := c.Execute(t.Context(), "by-hand", dtc.Branch{
+		Participant: "orders",
+		Payload:     statements(postgres.Statement{SQL: "INSERT INTO token VALUES ($1)", Args: args("x")}),
+	})
+	var heuristic *dtc.HeuristicError
+	if !errors.As(err, &heuristic) {
+		t.Fatalf("error %v, want a *dtc.HeuristicError", err)
+	}
+	if o, err := c.Outcome(t.Context(), "by-hand"); o != dtc.Heuristic {
+		t.Errorf("outcome %v, %v", o, err)
+	}
+}
+
+// byHand meddles with a branch before its commit comes.
+type byHand struct {
+	*postgres.Database
+	meddle func(dtc.Branch)
+}
+
+func (p byHand) Commit(ctx context.Context, b dtc.Branch) error {
+	if b.Attempt == 1 {
+		p.meddle(b)
+	}
+	return p.Database.Commit(ctx, b)
+}
+
+// TestAdopted: somebody else does the work and prepares it under the name.
+func TestAdopted(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	c := open(t, w.db)
+	for _, prepared := range []bool{true, false} {
+		var xid dtc.XID
+		id := dtc.TxID("adopted")
+		if !prepared {
+			id = "not-there"
+		}
+		err := c.Run(t.Context(), id, func(ctx context.Context, tx *dtc.Tx) error {
+			xid = tx.XID()
+			if err := tx.Enlist("orders", []byte(`{"adopted":true}`)); err != nil || !prepared {
+				return err
+			}
+			conn, err := w.pool.Acquire(ctx)
+			if err != nil {
+				return err
+			}
+			defer conn.Release()
+			for _, sql := range []string{
+				"BEGIN", "INSERT INTO token VALUES ('" + xid.String() + "')",
+				"PREPARE TRANSACTION '" + postgres.Name(xid, "orders") + "'",
+			} {
+				if _, err := conn.Exec(ctx, sql); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if prepared != (err == nil) {
+			t.Errorf("prepared: %v, error: %v", prepared, err)
+		}
+		eventually(t, "it ends", func() bool { return c.Stats().Unfinished == 0 })
+		if _, applied, err := w.effect(xid, "orders"); err != nil || (applied == 1) != prepared {
+			t.Errorf("prepared: %v, applied: %d, error: %v", prepared, applied, err)
+		}
+		w.clean(t)
+	}
+}
