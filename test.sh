@@ -177,7 +177,7 @@ working() {
 	phase tests . -race "$@" $(go list work | grep -v -e '/internal/explore$' -e '/internal/sim$' \
 		-e '/test/chaos$' -e '/test/disk$' -e '/test/failpoint$' -e '/test/procfaults$' \
 		-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$' \
-		-e 'dtc/cmd/dtc$')
+		-e '/test/postgres$' -e 'dtc/cmd/dtc$')
 
 	# Without the race detector: the log is opened on 50,000 crashed disks, each again
 	# after a crash of that opening. Beside it a coordinator is killed at every step.
@@ -210,7 +210,7 @@ waiting() {
 	phase failpoints test -count=1 -v "$@" ./failpoint
 	phase kills test -race -count=1 -v "$@" ./kill
 	phase disks test -race -count=1 -v "$@" ./disk
-	phase servers . -race "$@" ./cmd/dtc ./test/guard ./test/http ./examples/participants ./examples/shop
+	phase servers . -race "$@" ./cmd/dtc ./test/guard ./test/postgres ./test/http ./examples/participants ./examples/shop
 }
 
 working "$@" &
