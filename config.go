@@ -44,6 +44,11 @@ type Config struct {
 	// OutcomeLimit bounds how many finished transactions are remembered; zero
 	// means 1,000,000. OutcomeRetention bounds for how long; zero means 1 h.
 	// A repeated id that is remembered gets its outcome and is not run again.
+	//
+	// Beyond OutcomeLimit a restart may remember more than the process before it: an id
+	// that was forgotten, ran again and was rolled back may then be answered with the
+	// commit of its earlier run. Size the limit so that no id is used again beyond it:
+	// rate times the longest time in which a client may retry.
 	OutcomeLimit     int
 	OutcomeRetention time.Duration
 
