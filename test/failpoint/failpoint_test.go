@@ -61,10 +61,10 @@ func report(t *testing.T, of string, s *sum, points int) {
 	t.Helper()
 	tally.Add(t, of, "points at which a process was killed", int64(len(s.kills)), int64(points))
 	tally.Add(t, of, "hits of them", total(s.hits), int64(100*points))
-	tally.Add(t, of, "kills", total(s.kills), int64(2*points))
-	tally.Add(t, of, "kills during the recovery from one", total(s.inRecovery), int64(points))
+	tally.Add(t, of, "kills", total(s.kills), int64(points*9/5))
+	tally.Add(t, of, "kills during the recovery from one", total(s.inRecovery), int64(points*4/5))
 	tally.Add(t, of, "points at which a recovery was killed", int64(len(s.inRecovery)), 40)
-	tally.Add(t, of, "lives of a coordinator", int64(s.lives), int64(3*points))
+	tally.Add(t, of, "lives of a coordinator", int64(s.lives), int64(points*14/5))
 	tally.Add(t, of, "histories that finished and were judged", int64(s.judged), int64(points))
 	t.Logf("%s: %d lives did not come to the hit at which they were to be killed", of, s.missed)
 }
