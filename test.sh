@@ -208,7 +208,7 @@ waiting() {
 	phase storm test -race -count=1 -v "$@" ./chaos
 	phase procfaults test -race -count=1 -v "$@" ./procfaults
 	phase failpoints test -count=1 -v "$@" ./failpoint
-	phase kills test -race -count=1 -v "$@" ./kill
+	phase kills test -count=1 -v "$@" ./kill
 	phase disks test -race -count=1 -v "$@" ./disk
 	phase servers . -race "$@" ./cmd/dtc ./test/guard ./test/postgres ./test/http ./examples/participants ./examples/shop
 }
