@@ -41,9 +41,9 @@ func (h *house) wake() {
 func (h *house) gone() {
 	h.t.Helper()
 	h.until("the coordinator is not ready any more", func() bool { return !h.isReady() })
-	if !strings.Contains(h.server.Stderr(), "the log has failed") {
-		h.fail("it does not say that its log has failed")
-	}
+	h.until("it says that its log has failed", func() bool {
+		return strings.Contains(h.server.Stderr(), "the log has failed")
+	})
 }
 
 // held is how many branches are prepared at the participants.

