@@ -34,7 +34,7 @@ type identity struct {
 	told      dtc.Outcome
 	forgotten bool // a crash since then
 	toldAt    time.Duration
-	forced    bool // it was committed by a transaction that wrote something
+	forced    bool // the last that was told committed wrote something
 }
 
 // tx is what is known of a transaction.

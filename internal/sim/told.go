@@ -71,7 +71,10 @@ func (k *knowledge) hears(j *job, a Answer, called time.Duration) {
 		i.told, i.forgotten, i.toldAt, i.forced = dtc.Committed, false, w.now(), last.writes()
 	case RolledBack:
 		c.RolledBack++
-		if remembers && i.told == dtc.Committed && (!i.forgotten || last.writes()) {
+		// What only read is committed with nothing forced. After a crash its id may run
+		// anew, as another transaction, and be rolled back, whatever that one wrote: it
+		// is the one that was told committed that must have forced something.
+		if remembers && i.told == dtc.Committed && (!i.forgotten || i.forced) {
 			w.violation("I4", "%s was told committed, and now rolled back", i.id)
 		}
 		i.told, i.forgotten, i.toldAt = dtc.RolledBack, false, w.now()
