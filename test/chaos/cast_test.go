@@ -110,20 +110,23 @@ func (c *cast) process(i int, name string, rates map[lossy.Fault]float64, comman
 
 func (c *cast) everybody() []*process { return append([]*process{c.server}, c.parts...) }
 
-// weather has clients at work and lets it storm for a time.
-func (c *cast) weather(clients int, d time.Duration) {
+// weather has clients at work and lets it storm for a time, and for up to four times as
+// long until that was enough. It returns how long it took.
+func (c *cast) weather(clients int, d time.Duration, enough func() bool) time.Duration {
 	ctx, stop := context.WithCancel(c.t.Context())
 	defer stop()
 	var working sync.WaitGroup
 	for i := range clients {
 		working.Go(func() { newClient(c.ledger, c.front.URL(), c.seed, i+1).work(ctx) })
 	}
-	for end := time.Now().Add(d); time.Now().Before(end) && c.fine(); {
+	began := time.Now()
+	for c.fine() && (time.Since(began) < d || time.Since(began) < 4*d && !enough()) {
 		time.Sleep(c.within(300*time.Millisecond, 1300*time.Millisecond))
 		c.strike()
 	}
 	stop()
 	working.Wait()
+	return time.Since(began)
 }
 
 func (c *cast) within(from, to time.Duration) time.Duration {

@@ -33,22 +33,25 @@ func TestPartitions(t *testing.T) {
 	}
 	c := newCast(t, seed(t), "", storm, host)
 	c.cut = cut
-	c.weather(16, d)
+	goals := func() []goal { return append(c.goals(d), cut.goals(t)...) }
+	took := c.weather(16, d, func() bool { return reached(goals()) })
 	c.rest(time.Minute)
-	t.Logf("%v of storm with partitions\n%s", d, c.report())
+	t.Logf("%v of storm with partitions\n%s", took.Round(time.Second), c.report())
 	c.complain()
-	if t.Failed() {
-		return
+	c.count("seconds", int(took.Seconds()), 1)
+	c.wantEnough(append(goals(), goal{what: "unknown after the storm", got: c.unknown, least: 1}))
+}
+
+// goals are for the goroutine that strikes.
+func (p *partitions) goals(t *testing.T) (all []goal) {
+	sum := 0
+	for how, n := range p.count {
+		all = append(all, goal{what: "partitions " + how, got: n, least: 1})
+		sum += n
 	}
-	c.wantEnough(d)
-	partitions := 0
-	for how, n := range cut.count {
-		c.want("partitions "+how, n, 1)
-		partitions += n
-	}
-	c.count("partitions", partitions, len(cut.count))
-	dropped := cut.dropped(t)
-	c.count("packets dropped by partitions", dropped, 10)
+	return append(all,
+		goal{"partitions", sum, len(p.count), true},
+		goal{"packets dropped by partitions", p.dropped(t), 10, true})
 }
 
 // inNamespace runs the test again in a namespace.

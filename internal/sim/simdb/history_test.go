@@ -185,6 +185,7 @@ func (h *history) kill(t *testing.T, i int) {
 	h.counts.kills++
 	old := h.procs[i]
 	simdb.Kill(old.pool)
+	synctest.Wait() // whom that woke comes to its gate
 	for _, c := range h.clients {
 		if c.call != nil && c.call.guard == old.guard {
 			c.call.dead = true
