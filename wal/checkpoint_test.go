@@ -126,7 +126,7 @@ func (c *checkpointTally) add(t *testing.T, lost int64) {
 // the log means a prefix of the story.
 func TestCheckpointsMeanTheSame(t *testing.T) {
 	t.Parallel()
-	images := crashImages(t, 1, 400)
+	images := crashImages(t, 2, 400) // each takes ten times as long as one of TestCrash
 	var c checkpointTally
 	for seed := int64(0); c.images < images; seed++ {
 		if err := c.run(newTeller(seed)); err != nil {

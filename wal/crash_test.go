@@ -107,7 +107,7 @@ func (c *crashes) checkImage(fs *vfs.Mem, rng *rand.Rand, added, acked int) (n i
 // loss or by the death of the process at a random step.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	images := crashImages(t, 19, 4000)
+	images := crashImages(t, 98, 4000)
 	if images > 20_000 {
 		images -= 12_000 // TestCheckpointAtEveryStep looks at more than that
 	}
@@ -120,12 +120,12 @@ func TestCrash(t *testing.T) {
 	c.check(t)
 }
 
-// crashImages returns how many states of the disk a test is to look at: its share, of
-// 20, of DTC_CRASH_IMAGES, or the usual number.
+// crashImages returns how many states of the disk a test is to look at: its share, in
+// percent, of DTC_CRASH_IMAGES, or the usual number.
 func crashImages(t *testing.T, share, usual int) int {
 	t.Helper()
 	if n, err := strconv.Atoi(os.Getenv("DTC_CRASH_IMAGES")); err == nil && n > 0 {
-		return n * share / 20
+		return n * share / 100
 	}
 	if testing.Short() {
 		return usual / 10

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -37,6 +38,46 @@ func script(t *testing.T, args ...string) *exec.Cmd {
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		}
 	})
+	return cmd
+}
+
+// built is where the programs of the shop are built, once for the tests that have no wish
+// of their own.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "shop-bin-")
+	if err != nil {
+		return "", err
+	}
+	builtDir = dir
+	for _, build := range []struct{ in, out, pkg string }{{"..", dir + "/", "./shop/..."}, {"../../cmd/dtc", dir + "/dtc", "."}} {
+		cmd := exec.Command("go", "build", "-o", build.out, build.pkg)
+		cmd.Dir = build.in
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return dir, fmt.Errorf("%w: %s", err, out)
+		}
+	}
+	return dir, nil
+})
+
+var builtDir string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if builtDir != "" {
+		os.RemoveAll(builtDir)
+	}
+	os.Exit(code)
+}
+
+// prebuilt is a script that need not build.
+func prebuilt(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	dir, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := script(t, args...)
+	cmd.Env = append(os.Environ(), "SHOP_BIN="+dir)
 	return cmd
 }
 
@@ -110,7 +151,7 @@ func TestShopOnce(t *testing.T) {
 func TestShopPlay(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cmd := script(t, "run.sh", "--dir", dir, "--port", "0")
+	cmd := prebuilt(t, "run.sh", "--dir", dir, "--port", "0")
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	stdout, err := cmd.StdoutPipe()
@@ -178,7 +219,7 @@ func TestShopPlay(t *testing.T) {
 func TestCheckFindsATornOrder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if out, err := script(t, "run.sh", "--once", "--dir", dir, "--port", "0").CombinedOutput(); err != nil {
+	if out, err := prebuilt(t, "run.sh", "--once", "--dir", dir, "--port", "0").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, breaking := range []struct{ file, query, finds string }{
@@ -201,7 +242,7 @@ func TestCheckFindsATornOrder(t *testing.T) {
 		}
 	}
 	// And the script tells of it.
-	cmd := script(t, "run.sh", "--once", "--dir", dir, "--port", "0")
+	cmd := prebuilt(t, "run.sh", "--once", "--dir", dir, "--port", "0")
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "FAILED: ") {
 		t.Errorf("%v\n%s", err, out)

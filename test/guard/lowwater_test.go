@@ -22,7 +22,7 @@ import (
 // different guards over the same tables, as from different processes, so that
 // nothing but the database settles it.
 func TestLatePrepareRacesPruning(t *testing.T) {
-	const rounds, rows, preparers, copies = 6, 40, 6, 3
+	const rounds, rows, preparers, copies = 3, 40, 6, 3
 	onEach(t, func(t *testing.T, d *database) {
 		k := newTokens(t, d)
 		never := &guard.Options{PruneEvery: -1}
