@@ -214,7 +214,7 @@ waiting() {
 
 # The command itself, and participants on real databases and in other languages, do both.
 serving() {
-	nice='nice -n 10'
+	nice='nice -n 19'
 	phase servers . -race "$@" ./cmd/dtc ./test/guard ./test/postgres ./test/http ./examples/participants ./examples/shop
 }
 

@@ -59,7 +59,7 @@ func (c *client) work(ctx context.Context) {
 			c.whole(ctx, id, shape)
 		case c.rng.IntN(3) == 0:
 			c.grow(ctx)
-		case c.rng.IntN(8) == 0:
+		case c.rng.IntN(4) == 0:
 			c.look(ctx)
 		default:
 			id := c.newID()

@@ -78,7 +78,7 @@ func (c *cast) goals(d time.Duration) (all []goal) {
 		goal{"told committed during a kill, a stop or a partition", c.toldUnderHit, minutes(5), true},
 		goal{"told rolled back", c.rolledBack, minutes(20), true},
 		goal{"answers lost", c.lost, minutes(20), true},
-		goal{"asked how one ended", c.asked, minutes(10), false},
+		goal{"asked how one ended", c.asked, minutes(6), false},
 		goal{"answers told again, and the same", c.repeated, minutes(10), true},
 	)
 }
