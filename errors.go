@@ -32,7 +32,8 @@ var (
 	// prepare. Close the coordinator and open it again, after making room if the
 	// disk is full: the next open reads the truth from the disk. If the log failed
 	// under this very call it may find the transaction there, and then the id is
-	// known as rolled back.
+	// known as rolled back. To a question it means that the id is not known to this
+	// process, and may be to the next.
 	ErrLogFailed = errors.New("dtc: the log has failed, open it again")
 	// ErrBadRequest: the arguments are wrong, and the message says how. Nothing
 	// was begun.

@@ -41,6 +41,16 @@ func TestLogFailsBehind(t *testing.T) {
 		if o, err := c.Outcome(t.Context(), "u"); o != dtc.Committed {
 			t.Errorf("what is known: %v, %v", o, err)
 		}
+		// What is not known is perhaps in the log: a question is not answered with "unknown".
+		if _, err := c.Outcome(t.Context(), "v"); !errors.Is(err, dtc.ErrLogFailed) || errors.Is(err, dtc.ErrUnknownTx) {
+			t.Errorf("what is not known: %v", err)
+		}
+		if _, err := c.Transaction("v"); !errors.Is(err, dtc.ErrLogFailed) {
+			t.Errorf("what is not known: %v", err)
+		}
+		if _, err := c.Commit(t.Context(), "v", nil); !errors.Is(err, dtc.ErrLogFailed) {
+			t.Errorf("to commit what is not known: %v", err)
+		}
 		if err := c.Close(); !errors.Is(err, syscall.EIO) {
 			t.Errorf("close: %v", err)
 		}

@@ -16,7 +16,8 @@ import (
 // Outcome returns how a transaction ended: [Committed], [RolledBack] or
 // [Heuristic], or [OutcomeUnknown] while it is running. It does not wait. The
 // error is [ErrUnknownTx] if the id is neither running nor remembered, which
-// says nothing about how it ended; see [Coordinator.RememberedSince]. It is
+// says nothing about how it ended; see [Coordinator.RememberedSince]. After the
+// log has failed that is [ErrLogFailed]: the next Open may know the id. It is
 // [ErrInDoubt] if the log failed under the decision.
 func (c *Coordinator) Outcome(_ context.Context, id TxID) (Outcome, error) {
 	if err := checkTxID(id); err != nil {
@@ -27,7 +28,7 @@ func (c *Coordinator) Outcome(_ context.Context, id TxID) (Outcome, error) {
 	case past != nil:
 		return past.outcome, nil
 	case t == nil:
-		return OutcomeUnknown, fmt.Errorf("%w: %s is neither running nor remembered", ErrUnknownTx, id)
+		return OutcomeUnknown, c.unknown(id)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -177,7 +178,7 @@ func (t *txn) word() string {
 
 // Transaction describes one transaction: one that is running, or one that has ended
 // and is remembered. The id may be the text of an XID for one that is not finished.
-// The error is [ErrUnknownTx] or [ErrBadRequest].
+// The errors are those of [Coordinator.Outcome], without [ErrInDoubt].
 func (c *Coordinator) Transaction(id TxID) (TxInfo, error) {
 	if err := checkTxID(id); err != nil {
 		return TxInfo{}, err
@@ -194,7 +195,16 @@ func (c *Coordinator) Transaction(id TxID) (TxInfo, error) {
 	case past != nil:
 		return c.recall(id, past), nil
 	}
-	return TxInfo{}, fmt.Errorf("%w: %s is neither running nor remembered", ErrUnknownTx, id)
+	return TxInfo{}, c.unknown(id)
+}
+
+// unknown is the error for an id that was looked up and not found. What a failing log
+// stopped before it was decided is dropped, but its records are perhaps on the disk.
+func (c *Coordinator) unknown(id TxID) error {
+	if err := c.Err(); err != nil {
+		return fmt.Errorf("%w; what became of %s is known then, perhaps", err, id)
+	}
+	return fmt.Errorf("%w: %s is neither running nor remembered", ErrUnknownTx, id)
 }
 
 // recall describes a transaction that has ended.

@@ -111,7 +111,8 @@ func compacted(payload []byte) []byte {
 // to prepare, and finishes it. It describes the transaction as [Coordinator.Transact]
 // does, with the same errors; ctx bounds phase one. Asking again joins, or returns what
 // is remembered. One without branches is an [ErrBadRequest], and goes on. An id that is neither running nor remembered is an [ErrUnknownTx]: it
-// was never begun, or rolled back by a crash, or forgotten. That of another kind of
+// was never begun, or rolled back by a crash, or forgotten; after the log has failed it is
+// an [ErrLogFailed]. That of another kind of
 // transaction is an [ErrTxConflict].
 func (c *Coordinator) Commit(ctx context.Context, id TxID, opts *TxOptions) (TxInfo, error) {
 	return c.end(ctx, id, opts, protocol.Begun{}, nil)
@@ -170,7 +171,7 @@ func (c *Coordinator) bySteps(id TxID, x XID) (*txn, *remembered, error) {
 	t, past := c.lookUp(id)
 	switch {
 	case t == nil && past == nil:
-		return nil, nil, fmt.Errorf("%w: %s is neither running nor remembered", ErrUnknownTx, id)
+		return nil, nil, c.unknown(id)
 	case t != nil && (t.fingerprint != [16]byte{} || t.growth != nil && !t.growth.steps),
 		past != nil && past.fingerprint != [16]byte{}:
 		return nil, nil, fmt.Errorf("%w: %s was not begun by steps", ErrTxConflict, id)

@@ -184,11 +184,8 @@ func (q *partition) steps(p Params, begun []time.Duration) []*step {
 					s.over |= bit
 				}
 			}
-			switch old, crowded := p.forgets(r, &c, begun); {
-			case old:
+			if p.forgets(r, &c, begun) {
 				s.forgotten |= bit
-			case crowded:
-				s.forgotten, s.crowded = s.forgotten|bit, s.crowded|bit
 			}
 		}
 		steps = append(steps, s)
@@ -226,9 +223,9 @@ func (q *partition) slots() []int {
 // forgets reports whether the outcome of a run may have been forgotten when a call was
 // answered: because it is old, or because many have ended since. When the run ended is
 // not known, only that it began after it was called for.
-func (p Params) forgets(r, c *call, begun []time.Duration) (old, crowded bool) {
+func (p Params) forgets(r, c *call, begun []time.Duration) bool {
 	n, _ := slices.BinarySearch(begun, c.Return+1) // up to then
-	return p.Retention > 0 && c.Return-r.Call > p.Retention, p.Limit > 0 && n > p.Limit
+	return p.Retention > 0 && c.Return-r.Call > p.Retention || p.Limit > 0 && n > p.Limit
 }
 
 // begun returns when there were calls that may have begun a transaction, in order. One

@@ -23,8 +23,9 @@ type state struct {
 	committed, rolledBack uint64
 	// The same, and a branch is known to be finished against it.
 	hazardCommitted, hazardRolledBack uint64
-	// What may stand in the log though the process has forgotten it, because so many
-	// ended since. Not all of these are in the log, so the next process may remember more.
+	// What may stand in the log though the process has forgotten it. If so many ended
+	// since, not all of these are in the log; if it is old, its end is perhaps not, and
+	// recovery ends it once more. So the next process may remember more.
 	loggedCommitted, loggedRolledBack uint64
 }
 
@@ -43,7 +44,6 @@ type step struct {
 	readOnly  uint64 // runs for which nothing is forced, also if they commit
 	grown     uint64 // runs of which nothing is in the log before they are committed
 	forgotten uint64 // runs whose outcome may be forgotten
-	crowded   uint64 // of those: the ones that are not too old
 }
 
 // unseen adds to what may be the truth all that may have come of it before a step.
@@ -55,8 +55,8 @@ func (s state) unseen(x *step) state {
 		if s.ended()&x.forgotten != 0 || s.live&x.refused != 0 {
 			s.unknown = true
 		}
-		s.loggedCommitted |= (s.committed | s.hazardCommitted) & x.crowded
-		s.loggedRolledBack |= (s.rolledBack | s.hazardRolledBack) & x.crowded
+		s.loggedCommitted |= (s.committed | s.hazardCommitted) & x.forgotten
+		s.loggedRolledBack |= (s.rolledBack | s.hazardRolledBack) & x.forgotten
 		if s.unknown {
 			s.live |= x.starts
 		}

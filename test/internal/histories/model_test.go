@@ -222,6 +222,9 @@ var rules = []struct {
 			{run(0, 0, 1, sim.Committed), ask(11, 12, sim.Committed)},
 			{run(0, 0, 1, sim.Committed), power(5), ask(11, 12, sim.NotKnown)},
 			{run(0, 0, 1, sim.Committed), run(0, 12, 13, sim.Committed), ask(20, 21, sim.Committed)},
+			// Its end was not on the disk: recovery ends it once more, and it is young again.
+			{run(0, 0, 1, sim.Committed), run(0, 12, 13, sim.RolledBack), power(14), ask(15, 16, sim.Committed)},
+			{run(0, 0, 1, sim.Committed), run(1, 12, 13, sim.RolledBack), power(14), run(1, 15, 16, sim.Conflict), ask(27, 28, sim.NotKnown)},
 		},
 		bad: [][]sim.Op{
 			{run(0, 0, 1, sim.Committed), ask(8, 9, sim.NotKnown)},
@@ -230,6 +233,8 @@ var rules = []struct {
 			{run(0, 0, 1, sim.Committed), run(0, 12, 13, sim.RolledBack), ask(20, 21, sim.NotKnown)}, // the second run is young
 			{run(0, 0, 1, sim.Committed), ask(20, 21, sim.RolledBack)},                               // forgotten, not changed
 			{run(0, 0, 1, sim.Committed), power(5), ask(8, 9, sim.NotKnown)},
+			{run(0, 0, 1, sim.Committed), run(0, 12, 13, sim.RolledBack), ask(15, 16, sim.Committed)},
+			{run(0, 0, 1, sim.RolledBack), run(1, 12, 13, sim.Committed), power(14), ask(15, 16, sim.RolledBack)},
 		},
 	},
 	{
