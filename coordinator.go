@@ -299,7 +299,7 @@ func (c *Coordinator) after(d time.Duration, f func()) {
 	c.wg.Add(1)
 	go func() {
 		defer c.wg.Done()
-		timer := time.NewTimer(d)
+		timer := time.NewTimer(chance.Apart(d))
 		defer timer.Stop()
 		select {
 		case <-timer.C:

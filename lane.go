@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/chance"
 	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 )
@@ -300,7 +301,7 @@ func (l *lane) schedule(at time.Time) {
 		return
 	}
 	l.timerAt = at
-	d := max(0, at.Sub(l.c.now()))
+	d := chance.Apart(max(0, at.Sub(l.c.now())))
 	if l.timer == nil {
 		l.timer = time.AfterFunc(d, l.tick)
 	} else {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/dtc-project/dtc/internal/chance"
 	"github.com/dtc-project/dtc/internal/failpoint"
 	"github.com/dtc-project/dtc/internal/protocol"
 )
@@ -60,7 +61,7 @@ func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
 			break
 		}
 		if timeout == nil {
-			timeout = time.NewTimer(time.Until(t.prepareBy))
+			timeout = time.NewTimer(chance.Apart(time.Until(t.prepareBy)))
 			timeoutC = timeout.C
 		}
 		t.listen()
@@ -110,10 +111,10 @@ func (t *txn) complete(ctx context.Context, opts *TxOptions, timer *time.Timer) 
 	}
 	t.listen()
 	if timer == nil {
-		timer = time.NewTimer(wait)
+		timer = time.NewTimer(chance.Apart(wait))
 		defer timer.Stop()
 	} else {
-		timer.Reset(wait)
+		timer.Reset(chance.Apart(wait))
 	}
 	for !t.ended {
 		if t.c.isClosing() {

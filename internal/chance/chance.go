@@ -8,6 +8,8 @@ import (
 	crypto "crypto/rand"
 	"io"
 	"math/rand/v2"
+	"sync/atomic"
+	"time"
 )
 
 // Read fills b with random bytes that nobody can foretell. It never fails.
@@ -27,10 +29,21 @@ func Int64N(n int64) int64 {
 	return rand.Int64N(n)
 }
 
+// Apart returns how long a timer runs that shall ring after d. In a program that is d.
+// Timers of one instant ring in an order that is a matter of chance, so under a seed
+// they are some nanoseconds apart, in the order in which they were set.
+func Apart(d time.Duration) time.Duration {
+	if s := source; s != nil {
+		d += time.Duration(s.timers.Add(1) % 1000)
+	}
+	return d
+}
+
 // seeded is a source that can be had again.
 type seeded struct {
 	reader *rand.ChaCha8
 	rand   *rand.Rand
+	timers atomic.Int64
 }
 
 var source *seeded
