@@ -44,6 +44,7 @@ missing() {
 	has_compiler || echo gcc libc6-dev
 	has_postgres || echo postgresql
 	has mariadbd || echo mariadb-server
+	has pgbouncer || echo pgbouncer
 	has make || echo make # for `make lint`
 	has curl || echo curl
 	has python3 || echo python3

@@ -20,6 +20,7 @@ const (
 	codeOtherDatabase = "0A000"
 	codeNotOwner      = "42501"
 	codeNoSlot        = "53200" // max_prepared_transactions
+	codeReadOnly      = "25006" // the transaction is, or the server: a standby
 )
 
 // sqlState returns the SQLSTATE of an error that the server sent, or "".
@@ -41,8 +42,8 @@ func gone(err error) bool {
 	}
 	switch code {
 	case "57P01", "57P02", "57P03", "57P05", // ended by an administrator, crashed, starting, idle too long
-		"57014",          // cancelled
-		"25006",          // read-only: a standby
+		"57014", // cancelled
+		codeReadOnly,
 		"25P03", "25P04": // idle in a transaction, or in it, for too long
 		return true
 	}
@@ -103,6 +104,6 @@ func (e *ServerError) SQLState() string { return e.Code }
 var remedies = map[string]string{
 	codeNoSlot: "raise max_prepared_transactions (ALTER SYSTEM SET max_prepared_transactions = …, then restart the server);" +
 		" it bounds how many branches can be prepared at a time",
-	codeNotOwner:      "finish with the role that prepared the branch, or a superuser",
+	codeNotOwner:      "finish with the role that prepared the branch, or a superuser; and see that it may use the tables",
 	codeOtherDatabase: "a branch is finished from the database in which it was prepared",
 }

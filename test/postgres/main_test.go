@@ -18,6 +18,7 @@ import (
 // world is a server with one database, taking part as "orders".
 type world struct {
 	server *servers.Server
+	name   string // of the database
 	dsn    string
 	pool   *pgxpool.Pool
 	db     *postgres.Database
@@ -27,7 +28,7 @@ func newWorld(t *testing.T, server *servers.Server) *world {
 	t.Helper()
 	name := servers.NewName()
 	server.NewDatabase(t, name)
-	w := &world{server: server, dsn: server.DSN(name)}
+	w := &world{server: server, name: name, dsn: server.DSN(name)}
 	w.pool = openPool(t, w.dsn)
 	w.exec(t, "CREATE TABLE token (xid text NOT NULL)")
 	w.db = w.participant(t, "orders", nil)
@@ -98,7 +99,10 @@ func arg(v any) json.RawMessage {
 
 func open(t *testing.T, list ...dtc.Participant) *dtc.Coordinator {
 	t.Helper()
-	c, err := dtc.Open(filepath.Join(t.TempDir(), "log"), &dtc.Config{Participants: list, SweepInterval: time.Second})
+	c, err := dtc.Open(filepath.Join(t.TempDir(), "log"), &dtc.Config{
+		Participants: list, SweepInterval: time.Second,
+		Timing: dtc.Timing{FinishBackoffCap: 500 * time.Millisecond}, // somebody waits for what was not possible at first
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
