@@ -4,6 +4,7 @@ package postgres_test
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,6 +15,16 @@ import (
 	"github.com/dtc-project/dtc/postgres"
 	"github.com/dtc-project/dtc/test/internal/servers"
 )
+
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(grindEnv) != "":
+		os.Exit(grindChild())
+	case os.Getenv(doubtEnv) != "":
+		os.Exit(doubtChild())
+	}
+	os.Exit(servers.Main(m))
+}
 
 // world is a server with one database, taking part as "orders".
 type world struct {
