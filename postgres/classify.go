@@ -13,6 +13,7 @@ import (
 const (
 	codeNotNull       = "23502"
 	codeUnique        = "23505"
+	codeNoStatement   = "26000"
 	codeCheck         = "23514"
 	codeUndefined     = "42704" // no prepared transaction of that name
 	codeDuplicate     = "42710" // there is one already

@@ -45,6 +45,7 @@ type Database struct {
 	watch  *pgxpool.Pool // to end what a seal waits for, which may be all of finish
 	opts   Options
 	q      queries
+	keeps  bool // statements may be kept on connections: there is no pooler that does not
 
 	mu       sync.Mutex
 	closed   bool
@@ -89,6 +90,7 @@ func Open(ctx context.Context, id string, pool *pgxpool.Pool, opts *Options) (*D
 	if err != nil {
 		return nil, err
 	}
+	d.keeps = pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
 	if d.finish, err = own(ctx, pool, d.opts.FinishConns); err != nil {
 		return nil, fmt.Errorf("postgres: %s: %w", id, err)
 	}

@@ -3,7 +3,10 @@ package postgres
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/dtc-project/dtc"
 )
@@ -37,7 +40,7 @@ func Schema(tablePrefix string) (string, error) {
 	return strings.ReplaceAll(schema, "{prefix}", tablePrefix), nil
 }
 
-// The check of the state has a second duty, see [queries].prove.
+// The check of the state has a second duty, see [prove].
 const schema = `CREATE TABLE IF NOT EXISTS {prefix}_branch (
 	name        varchar(129) COLLATE "C" PRIMARY KEY,
 	participant varchar(64)  COLLATE "C" NOT NULL,
@@ -64,7 +67,7 @@ type queries struct {
 	branch, lowWater string // with their schemas: search_path may be the work of the application
 	role             string // that finishes, a literal
 	seal, state      string
-	adopt            string
+	adopt, prove     string
 	storedLow        string
 	raiseLow         string
 	prune            string
@@ -72,7 +75,7 @@ type queries struct {
 
 func queriesOf(prefix, branch, lowWater, role string) queries {
 	b, lw := branch, lowWater
-	return queries{
+	q := queries{
 		table: prefix + "_branch", branch: b, lowWater: lw, role: role,
 		seal: "INSERT INTO " + b + " (name, participant, log, incarnation, seq, tx_id, state)" +
 			" VALUES ($1, $2, $3, $4, $5, $6, '" + stateRolledBack + "') ON CONFLICT (name) DO NOTHING",
@@ -97,34 +100,61 @@ func queriesOf(prefix, branch, lowWater, role string) queries {
 			" WHERE participant = $1 AND log = $2 AND (incarnation, seq) < ($3, $4)" +
 			" ORDER BY incarnation, seq LIMIT $5)",
 	}
+	q.prove = q.resolve(prove)
+	return q
 }
 
-// prove returns the message that proves and prepares a branch: two statements, the
-// second of which is reached only if the first one succeeds. The value of the state is
-// chosen so that the first one fails where nothing must be prepared, and its error
-// says why: NULL, which the column does not take, if the transaction has written
-// nothing; a word that the check does not know if low water has passed the branch. The
-// participant is NULL if the role is not the one that finishes, which then could not.
+// prove proves a branch: the statement before PREPARE TRANSACTION, which is reached only if
+// this one succeeds. The value of the state is chosen so that it fails where nothing must be
+// prepared, and its error says why: NULL, which the column does not take, if the transaction
+// has written nothing; a word that the check does not know if low water has passed the
+// branch. The participant is NULL if the role is not the one that finishes, which then could
+// not.
 //
 // What a serializable transaction has read is valid only if it ends well: it is prepared
 // even if it has only read.
-func (q queries) prove(b dtc.Branch) (string, error) {
-	name, err := literal(Name(b.XID, b.Participant))
-	if err != nil {
-		return "", err
+const prove = "INSERT INTO {branch} (name, participant, log, incarnation, seq, tx_id, state) VALUES ($1," +
+	" CASE WHEN current_user = {role} THEN $2::varchar END, $3::varchar, $4::bigint, $5::bigint, $6::bytea," +
+	" CASE WHEN pg_current_xact_id_if_assigned() IS NULL AND current_setting('transaction_isolation') <> 'serializable' THEN NULL" +
+	" WHEN EXISTS (SELECT 1 FROM {low} WHERE participant = $2::varchar AND log = $3::varchar AND (incarnation, seq) > ($4::bigint, $5::bigint)) THEN 'late'" +
+	" ELSE '" + stateCommitted + "' END)"
+
+// proof is a branch as it is proved and prepared.
+type proof struct {
+	name, participant, log, incarnation, seq string
+	txID                                     []byte
+}
+
+func proofOf(b dtc.Branch) (proof, error) {
+	p := proof{
+		Name(b.XID, b.Participant), b.Participant, b.XID.Log.String(),
+		strconv.FormatUint(uint64(b.XID.Incarnation.Number), 10), strconv.FormatUint(b.XID.Seq, 10), []byte(b.TxID),
 	}
-	participant, err := literal(b.Participant)
-	if err != nil {
-		return "", err
-	}
-	log, err := literal(b.XID.Log.String())
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("INSERT INTO %s (name, participant, log, incarnation, seq, tx_id, state) VALUES (%s,"+
-		" CASE WHEN current_user = %[10]s THEN %[3]s END, %[4]s, %[5]d, %[6]d, %[7]s,"+
-		" CASE WHEN pg_current_xact_id_if_assigned() IS NULL AND current_setting('transaction_isolation') <> 'serializable' THEN NULL"+
-		" WHEN EXISTS (SELECT 1 FROM %[8]s WHERE participant = %[3]s AND log = %[4]s AND (incarnation, seq) > (%[5]d, %[6]d)) THEN 'late'"+
-		" ELSE '%[9]s' END); PREPARE TRANSACTION %[2]s",
-		q.branch, name, participant, log, b.XID.Incarnation.Number, b.XID.Seq, bytesLiteral(string(b.TxID)), q.lowWater, stateCommitted, q.role), nil
+	_, err := literal(p.name + p.participant + p.log)
+	return p, err
+}
+
+// prepare is the second statement.
+func (p proof) prepare() string { return "PREPARE TRANSACTION '" + p.name + "'" }
+
+// message returns both statements as one message of the simple protocol, for a connection on
+// which nothing is kept between two transactions.
+func (q queries) message(p proof) string {
+	values := strings.NewReplacer("$1", "'"+p.name+"'", "$2", "'"+p.participant+"'", "$3", "'"+p.log+"'",
+		"$4", p.incarnation, "$5", p.seq, "$6", bytesLiteral(string(p.txID)))
+	return q.resolve(values.Replace(prove)) + "; " + p.prepare()
+}
+
+// pipeline returns both statements as a batch, the first of which the server has planned
+// before. What follows an error in a batch is not executed.
+func (p proof) pipeline(statement string) *pgconn.Batch {
+	var b pgconn.Batch
+	b.ExecPrepared(statement, [][]byte{[]byte(p.name), []byte(p.participant), []byte(p.log), []byte(p.incarnation), []byte(p.seq), p.txID},
+		[]int16{0, 0, 0, 0, 0, 1}, nil)
+	b.ExecParams(p.prepare(), nil, nil, nil, nil)
+	return &b
+}
+
+func (q queries) resolve(sql string) string {
+	return strings.NewReplacer("{branch}", q.branch, "{low}", q.lowWater, "{role}", q.role).Replace(sql)
 }

@@ -24,7 +24,7 @@ type pair struct {
 func newPair(t *testing.T, synchronous bool) *pair {
 	t.Helper()
 	w := newWorld(t, servers.Postgres(t, "wal_receiver_status_interval=1s"))
-	p, err := w.proxy(t, "orders", nil)
+	p, err := w.proxy(t, "orders", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,19 +20,19 @@ type proxied struct {
 }
 
 // proxy opens the database as a participant behind a proxy of its own.
-func (w *world) proxy(t *testing.T, id string, opts *postgres.Options) (*proxied, error) {
+func (w *world) proxy(t *testing.T, id, settings string) (*proxied, error) {
 	proxy, err := wire.New(wire.Postgres, w.server.Addr())
 	if err != nil {
 		return nil, err
 	}
 	t.Cleanup(proxy.Close)
-	p := &proxied{proxy: proxy, dsn: w.server.Through(proxy.Port(), w.name)}
+	p := &proxied{proxy: proxy, dsn: w.server.Through(proxy.Port(), w.name) + settings}
 	pool, err := pgxpool.New(t.Context(), p.dsn)
 	if err != nil {
 		return nil, err
 	}
 	t.Cleanup(pool.Close)
-	if p.db, err = postgres.Open(t.Context(), id, pool, opts); err == nil {
+	if p.db, err = postgres.Open(t.Context(), id, pool, nil); err == nil {
 		t.Cleanup(p.db.Close)
 	}
 	return p, err

@@ -64,7 +64,7 @@ func doubtChild() int {
 	c, err := dtc.Open(o.Log, &dtc.Config{
 		Participants: []dtc.Participant{withheld{db}, voter}, MaxTransactions: 4 * o.Branches, CompletionWait: -1,
 		Timing: dtc.Timing{PrepareTimeout: time.Hour, PrepareAttempt: time.Hour, Concurrency: 4 * o.Branches},
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return complain(err)
@@ -124,7 +124,7 @@ func TestRecovery(t *testing.T) {
 	began := time.Now()
 	var once sync.Once
 	c, err := dtc.Open(log, &dtc.Config{
-		Participants: []dtc.Participant{w.db, voter}, MaxTransactions: 4 * branches, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Participants: []dtc.Participant{w.db, voter}, MaxTransactions: 4 * branches, Logger: slog.New(slog.DiscardHandler),
 		Trace: &dtc.Trace{Recovered: func(records, unfinished int, took time.Duration) {
 			once.Do(func() {
 				t.Logf("%d records read and %d transactions revived in %v", records, unfinished, took.Round(time.Millisecond))

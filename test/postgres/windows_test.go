@@ -19,6 +19,7 @@ import (
 
 // The statements at which connections are lost.
 const (
+	atProof    = "INSERT INTO public.dtc_branch" // also the row that is written with the vote for an adopted branch
 	atPrepare  = "PREPARE TRANSACTION 'dtc."
 	atCommit   = "COMMIT PREPARED"
 	atRollback = "ROLLBACK PREPARED"
@@ -63,43 +64,52 @@ func TestWindows(t *testing.T) {
 	var wg sync.WaitGroup
 	few := make(chan struct{}, 12)
 	windows := int64(0)
-	for way := range ways {
-		for _, at := range []string{atPrepare, atCommit, atRollback, atSeal} {
-			for _, f := range wire.Faults() {
-				windows++
-				wg.Go(func() {
-					few <- struct{}{}
-					defer func() { <-few }()
-					if err := w.window(t, way, at, f); err != nil {
-						t.Errorf("%s, %s at %s: %v", way, f, at, err)
-					}
-				})
+	for mode, all := range map[string][]string{
+		"cache_statement": {atProof, atPrepare, atCommit, atRollback, atSeal},
+		"exec":            {atPrepare}, // there the proof and the prepare are one message
+	} {
+		for way := range ways {
+			for _, at := range all {
+				for _, f := range wire.Faults() {
+					windows++
+					wg.Go(func() {
+						few <- struct{}{}
+						defer func() { <-few }()
+						if err := w.window(t, mode, way, at, f); err != nil {
+							t.Errorf("%s, %s, %s at %s: %v", mode, way, f, at, err)
+						}
+					})
+				}
 			}
 		}
 	}
 	wg.Wait()
 	w.clean(t)
-	tally.Add(t, "databases", "PostgreSQL: statements at which a connection was lost on purpose", windows, 48)
+	tally.Add(t, "databases", "PostgreSQL: statements at which a connection was lost on purpose", windows, 72)
 }
 
 // commits says how a transaction ends if all others are willing.
-func commits(way, at string, f wire.Fault) bool {
-	switch at {
-	case atCommit:
+func commits(mode, way, at string, f wire.Fault) bool {
+	switch {
+	case at == atCommit, f == wire.CutReply && at != atRollback && at != atSeal:
 		return true
-	case atRollback, atSeal:
+	case at == atRollback, at == atSeal:
 		return false
+	case f == wire.StallReply, way == "Adopted" && at == atProof: // it is asked again
+		return true
+	case way == "Statements":
+		// They are executed again, unless a session that is still there has inserted the row.
+		return f == wire.CutRequest || at == atProof || mode == "exec"
 	}
-	// Statements are executed again; other work is lost unless the server has prepared it.
-	return way == "Statements" || f == wire.CutReply || f == wire.StallReply
+	return false // the work is lost
 }
 
-func (w *world) window(t *testing.T, way, at string, f wire.Fault) error {
-	p, err := w.proxy(t, "orders", nil)
+func (w *world) window(t *testing.T, mode, way, at string, f wire.Fault) error {
+	p, err := w.proxy(t, "orders", "&default_query_exec_mode="+mode)
 	if err != nil {
 		return err
 	}
-	willing := at == atPrepare || at == atCommit
+	willing := at == atProof || at == atPrepare || at == atCommit
 	var gid string
 	other := dtc.ParticipantFuncs{ParticipantID: "other", PrepareFunc: func(ctx context.Context, _ dtc.Branch) (dtc.Vote, error) {
 		if willing {
@@ -115,7 +125,7 @@ func (w *world) window(t *testing.T, way, at string, f wire.Fault) error {
 	defer c.Close()
 
 	trap := p.proxy.Arm(at, 2, f)
-	want := []bool{willing, commits(way, at, f), willing}
+	want := []bool{willing, commits(mode, way, at, f), willing}
 	for i, commit := range want {
 		var xid dtc.XID
 		err := c.RunWith(t.Context(), dtc.TxID(fmt.Sprintf("tx-%d", i)), &dtc.TxOptions{CompletionWait: -1}, func(ctx context.Context, tx *dtc.Tx) error {
@@ -134,7 +144,7 @@ func (w *world) window(t *testing.T, way, at string, f wire.Fault) error {
 			case <-time.After(10 * time.Second):
 				return errors.New("nothing was lost")
 			}
-			if f == wire.StallRequest && at == atPrepare {
+			if f == wire.StallRequest && (at == atPrepare || at == atProof) {
 				// Everybody has given up on it before the server sees it.
 				err := poll(t.Context(), func() (bool, error) { return c.Stats().Unfinished == 0, nil })
 				if err != nil {
