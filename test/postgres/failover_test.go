@@ -86,6 +86,7 @@ func (p *pair) run(t *testing.T, do func(xid dtc.XID)) (*dtc.Coordinator, dtc.XI
 // TestFailoverSynchronous: what was prepared when a synchronous standby took over is there,
 // and ends as was decided.
 func TestFailoverSynchronous(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, true)
 	c, xid, err := p.run(t, func(dtc.XID) { p.fail(t) })
 	if err != nil {
@@ -99,6 +100,7 @@ func TestFailoverSynchronous(t *testing.T) {
 // TestFailoverAsynchronous: the standby that takes over has not seen the prepare. The branch
 // is lost, against the decision, and that is shown; it is not called committed.
 func TestFailoverAsynchronous(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, false)
 	p.standby.Stop(t)
 	c, xid, err := p.run(t, func(dtc.XID) {
@@ -125,6 +127,7 @@ func TestFailoverAsynchronous(t *testing.T) {
 // TestPrepareWithoutStandby: the synchronous standby is away, so a prepare is on the primary,
 // where it is listed, and nowhere else. It is no vote: a failover would lose it.
 func TestPrepareWithoutStandby(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, true)
 	p.standby.Stop(t)
 	var xid dtc.XID
@@ -153,6 +156,7 @@ func TestPrepareWithoutStandby(t *testing.T) {
 // TestStandby: a standby lists nothing, whatever there is. Neither that nor anything else it
 // says is believed.
 func TestStandby(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, false)
 	_, err := postgres.Open(t.Context(), "orders", openPool(t, p.standby.DSN(p.name)), nil)
 	if !errors.Is(err, postgres.ErrUnusable) || !strings.Contains(err.Error(), "connect to the primary") {
@@ -161,9 +165,13 @@ func TestStandby(t *testing.T) {
 	primary := p.server
 	c, xid, err := p.run(t, func(xid dtc.XID) {
 		p.move(t, p.standby)
-		if list, err := p.front.db.InDoubt(t.Context(), xid.Log); err == nil {
-			t.Errorf("the standby's list is believed: %v", list)
-		}
+		eventually(t, "the standby is asked", func() bool { // not over a connection that is cut
+			list, err := p.front.db.InDoubt(t.Context(), xid.Log)
+			if err == nil {
+				t.Errorf("the standby's list is believed: %v", list)
+			}
+			return err == nil || strings.Contains(err.Error(), "is a standby")
+		})
 	})
 	if err != nil { // decided, and not finished
 		t.Fatal(err)

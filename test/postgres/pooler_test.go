@@ -14,11 +14,11 @@ import (
 )
 
 // pooled opens the database as a participant behind a pooler in that mode.
-func (w *world) pooled(t *testing.T, mode string, opts *postgres.Options) *proxied {
+func (w *world) pooled(t *testing.T, mode string) *proxied {
 	t.Helper()
 	p := &proxied{dsn: w.server.PgBouncer(t, mode).DSN(w.name)}
 	var err error
-	if p.db, err = postgres.Open(t.Context(), "orders", openPool(t, p.dsn), opts); err != nil {
+	if p.db, err = postgres.Open(t.Context(), "orders", openPool(t, p.dsn), nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.db.Close)
@@ -29,7 +29,7 @@ func (w *world) pooled(t *testing.T, mode string, opts *postgres.Options) *proxi
 // of the server and ended on another.
 func TestPgBouncer(t *testing.T) {
 	w := newWorld(t, servers.SharedPostgres(t))
-	p := w.pooled(t, "transaction", nil)
+	p := w.pooled(t, "transaction")
 	for way, work := range ways {
 		for _, vote := range []dtc.Vote{dtc.VoteCommit, dtc.VoteAbort} {
 			t.Run(way+"/"+vote.String(), func(t *testing.T) {
@@ -56,13 +56,13 @@ func TestPgBouncer(t *testing.T) {
 // waits for are found all the same.
 func TestSealsBehindPgBouncer(t *testing.T) {
 	w := newWorld(t, servers.SharedPostgres(t))
-	w.seals(t, w.pooled(t, "transaction", nil).db)
+	w.seals(t, w.server.PgBouncer(t, "transaction"), "&default_query_exec_mode=exec")
 }
 
 // TestStatementPooling: no transaction can be had there, and that is what is told.
 func TestStatementPooling(t *testing.T) {
 	w := newWorld(t, servers.SharedPostgres(t))
-	p := w.pooled(t, "statement", nil)
+	p := w.pooled(t, "statement")
 	c := open(t, p.db)
 	err := c.Run(t.Context(), "statement", func(ctx context.Context, tx *dtc.Tx) error {
 		return p.db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error { return insert(ctx, q, tx.XID()) })

@@ -14,18 +14,33 @@ import (
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/postgres"
 	"github.com/dtc-project/dtc/test/internal/servers"
+	"github.com/dtc-project/dtc/test/internal/wire"
 )
 
 // TestSealAmongMany: more seals than there are connections to finish with wait for sessions
 // that have written their row and do not come to the prepare. All of those are ended.
 func TestSealAmongMany(t *testing.T) {
 	w := newWorld(t, servers.SharedPostgres(t))
-	w.seals(t, w.participant(t, "orders", &postgres.Options{FinishConns: 1}))
+	w.seals(t, w.server, "")
 }
 
 // seals has three sessions wait between their row and the prepare, until all give up on them.
-func (w *world) seals(t *testing.T, db *postgres.Database) {
+// What would cancel them is lost, as where a network is.
+func (w *world) seals(t *testing.T, front *servers.Server, settings string) {
 	t.Helper()
+	proxy, err := wire.New(wire.Postgres, front.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	for range 100 {
+		proxy.Arm(wire.Cancel, 1, wire.CutRequest)
+	}
+	db, err := postgres.Open(t.Context(), "orders", openPool(t, w.server.Through(proxy.Port(), w.name)+settings), &postgres.Options{FinishConns: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
 	w.exec(t, "CREATE TABLE gate (id int PRIMARY KEY)")
 	w.exec(t, "INSERT INTO gate VALUES (1)")
 	w.exec(t, `CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM gate FOR UPDATE; RETURN NULL; END $$`)

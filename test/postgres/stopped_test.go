@@ -67,7 +67,11 @@ func TestFinishedByHand(t *testing.T) {
 					w.exec(t, verb+" PREPARED '"+postgres.Name(b.XID, "orders")+"'")
 				}}
 				var gid string
-				c := open(t, meddler, w.between(&gid, decision, func() {}))
+				c := open(t, meddler, w.between(&gid, decision, func() {
+					if way == "Adopted" { // before the vote is noted a hand leaves no trace
+						eventually(t, "the vote is noted", func() bool { return w.count(t, "SELECT count(*) FROM dtc_branch WHERE name = $1", gid) == 1 })
+					}
+				}))
 				front := &proxied{dsn: w.dsn, db: w.db}
 				err := c.Run(t.Context(), "by-hand", func(ctx context.Context, tx *dtc.Tx) error {
 					gid = postgres.Name(tx.XID(), "orders")

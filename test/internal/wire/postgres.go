@@ -11,7 +11,8 @@ import (
 )
 
 // Postgres is the protocol of PostgreSQL, version 3, without encryption. The text of a
-// request is that of a query, or of a statement that is bound to be executed.
+// request is that of a query, or of a statement that is bound to be executed; that of a
+// message that cancels what another connection does is [Cancel].
 func Postgres(client, server net.Conn) Codec {
 	return &postgres{
 		client: bufio.NewReader(client), server: bufio.NewReader(server),
@@ -24,6 +25,11 @@ type postgres struct {
 	statements     map[string]string // that were parsed, by name
 	begun          bool
 }
+
+// Cancel is the text of a request to cancel a statement.
+const Cancel = "CANCEL"
+
+const cancelCode = 80877102
 
 // maxMessage bounds what is kept of one message.
 const maxMessage = 64 << 20
@@ -52,9 +58,15 @@ func message(r *bufio.Reader, typed bool) ([]byte, error) {
 
 func (c *postgres) Request() ([]byte, string, error) {
 	raw, err := message(c.client, c.begun)
-	if err != nil || !c.begun {
-		c.begun = true
+	if err != nil {
 		return raw, "", err
+	}
+	if !c.begun {
+		c.begun = true
+		if len(raw) >= 8 && binary.BigEndian.Uint32(raw[4:]) == cancelCode {
+			return raw, Cancel, nil
+		}
+		return raw, "", nil
 	}
 	text, err := c.text(raw)
 	return raw, text, err
