@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -13,13 +14,14 @@ import (
 const (
 	codeNotNull       = "23502"
 	codeUnique        = "23505"
-	codeNoStatement   = "26000"
 	codeCheck         = "23514"
+	codeNoStatement   = "26000"
 	codeUndefined     = "42704" // no prepared transaction of that name
 	codeDuplicate     = "42710" // there is one already
 	codeNotInState    = "55000" // it is being finished, or waits for a standby; or the server has none
 	codeOtherDatabase = "0A000"
 	codeNotOwner      = "42501"
+	codeSyntax        = "42601"
 	codeNoSlot        = "53200" // max_prepared_transactions
 	codeReadOnly      = "25006" // the transaction is, or the server: a standby
 )
@@ -78,10 +80,21 @@ func safe(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	return &ServerError{Code: e.Code, Message: e.Message, Remedy: remedies[e.Code]}
+	return &ServerError{Code: e.Code, Message: withoutData(e.Code, e.Message), Remedy: remedies[e.Code]}
 }
 
-// ServerError is what PostgreSQL answered. It leaves out the detail, which quotes rows.
+// withoutData takes out of a message what it quotes, where that may be a value: it is about
+// data (class 22), or about a statement that cannot be read, and shows where.
+func withoutData(code, message string) string {
+	from, to := strings.Index(message, `"`), strings.LastIndex(message, `"`)
+	if !strings.HasPrefix(code, "22") && code != codeSyntax || from == to {
+		return message
+	}
+	return message[:from] + "…" + message[to+1:]
+}
+
+// ServerError is what PostgreSQL answered. It leaves out the detail, which quotes rows, and
+// values that the message quotes.
 type ServerError struct {
 	// Code is the SQLSTATE.
 	Code    string
