@@ -179,7 +179,7 @@ working() {
 		$(go list work | grep -v -e '/internal/explore$' -e '/internal/sim$' -e '/internal/sim/simdb$' -e '/test/sim$' \
 			-e '/test/chaos$' -e '/test/disk$' -e '/test/failpoint$' -e '/test/procfaults$' \
 			-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$' \
-			-e '/test/postgres$' -e 'dtc/cmd/dtc$')
+			-e '/test/mysql$' -e '/test/postgres$' -e 'dtc/cmd/dtc$')
 
 	# Without the race detector: the log is opened on 50,000 crashed disks, each again
 	# after a crash of that opening. Beside it a coordinator is killed at every step.
@@ -216,7 +216,7 @@ waiting() {
 # The command itself, and participants on real databases and in other languages, do both.
 serving() {
 	nice='nice -n 19'
-	phase servers . -race "$@" ./cmd/dtc ./test/guard ./test/postgres ./test/http ./examples/participants ./examples/shop
+	phase servers . -race "$@" ./cmd/dtc ./test/guard ./test/mysql ./test/postgres ./test/http ./examples/participants ./examples/shop
 }
 
 working "$@" &
