@@ -4,7 +4,9 @@ go 1.26.0
 
 require (
 	github.com/dtc-project/dtc v0.0.0
+	github.com/dtc-project/dtc/mysql v0.0.0
 	github.com/dtc-project/dtc/postgres v0.0.0
+	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/spf13/cobra v1.10.2
@@ -13,6 +15,7 @@ require (
 )
 
 require (
+	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
@@ -41,5 +44,6 @@ require (
 
 replace (
 	github.com/dtc-project/dtc => ../..
+	github.com/dtc-project/dtc/mysql => ../../mysql
 	github.com/dtc-project/dtc/postgres => ../../postgres
 )

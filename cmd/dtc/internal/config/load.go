@@ -156,7 +156,7 @@ func (l *loading) checkParticipant(id string, p Participant) {
 	if p.Database() != "" {
 		if p.BearerTokenFile+p.CAFile+p.CertFile+p.KeyFile+p.ServerName != "" {
 			l.mistake(at("bearer_token_file", "ca_file", "cert_file", "key_file", "server_name"),
-				"participant %s is a database: it takes password_file, and what concerns TLS stands in its url (sslmode, sslrootcert, sslcert, sslkey)", id)
+				"participant %s is a database: it takes password_file, and what concerns TLS stands in its url (%s)", id, database.TLSParameters(p.URL))
 		}
 		if err := database.Check(p.URL); err != nil {
 			l.mistake(at("url"), "participant %s: %w", id, err)

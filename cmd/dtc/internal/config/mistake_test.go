@@ -180,6 +180,8 @@ func TestDatabaseMistakes(t *testing.T) {
 		"url: 'postgres://u:hunter2@h:port/db'":                                   "participant orders: its url cannot be read; write postgres://USER@HOST:PORT/DATABASE",
 		"url: 'postgres://u:hunter2@h/db?sslmode=often'":                          "sslmode is invalid",
 		"url: 'https://u:hunter2@h/', password_file: p":                           "password_file is for databases",
+		"url: 'mysql://u:hunter2@h/db', ca_file: c":                               "ssl-mode, ssl-ca, ssl-cert, ssl-key",
+		"url: 'mysql://u:hunter2@h/'":                                             "participant orders: its url cannot be used: it names no database",
 		"url: 'mongodb://u:hunter2@h/'":                                           "http",
 		"url: 'postgres://u:hunter2@h/db', concurrency: 0":                        "concurrency",
 		"url: 'postgres://u:hunter2@h/db?sslrootcert=/nowhere&sslmode=verify-ca'": "/nowhere",

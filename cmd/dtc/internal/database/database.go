@@ -12,9 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 
@@ -37,6 +35,26 @@ type Finding struct {
 	What, Advice string
 }
 
+// unusable returns an error of an adapter, which says the same in its own words before it
+// says why, as one of ErrUnusable.
+func unusable(err, own error) error {
+	if _, why, ok := strings.Cut(err.Error(), own.Error()+": "); ok {
+		return fmt.Errorf("%w: %s", ErrUnusable, why)
+	}
+	return fmt.Errorf("%w: %w", ErrUnusable, err)
+}
+
+// forbidden returns the error of an account that lacks a right: what is bad of what a look
+// has found, which says what to grant, or else what the server has said.
+func forbidden(found []Finding, err error) error {
+	for _, f := range found {
+		if f.Bad {
+			return fmt.Errorf("%w: %s: %s", ErrUnusable, f.What, f.Advice)
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrUnusable, err)
+}
+
 // opened is a participant of one of the kinds.
 type opened interface {
 	dtc.Participant
@@ -47,6 +65,7 @@ type opened interface {
 // kind is what a kind of database can do.
 type kind struct {
 	name  string
+	tls   string // the parameters of a URL that concern TLS
 	check func(u *url.URL) error
 	open  func(ctx context.Context, id string, s *Source) (opened, error)
 	look  func(ctx context.Context, s *Source) ([]Finding, error)
@@ -54,18 +73,25 @@ type kind struct {
 
 // kinds are the kinds by the scheme of a URL.
 var kinds = map[string]*kind{
+	"mariadb":    &mySQL,
+	"mysql":      &mySQL,
 	"postgres":   &postgreSQL,
 	"postgresql": &postgreSQL,
 }
-
-// Schemes returns the schemes of URLs that name databases, sorted.
-func Schemes() []string { return slices.Sorted(maps.Keys(kinds)) }
 
 // Kind returns what kind of database a URL names, or "".
 func Kind(rawURL string) string {
 	scheme, _, _ := strings.Cut(rawURL, "://")
 	if k := kinds[strings.ToLower(scheme)]; k != nil {
 		return k.name
+	}
+	return ""
+}
+
+// TLSParameters returns which parameters of the URL of a database concern TLS.
+func TLSParameters(rawURL string) string {
+	if k := kinds[Kind(rawURL)]; k != nil {
+		return k.tls
 	}
 	return ""
 }
@@ -82,8 +108,11 @@ func Check(rawURL string) error {
 func parse(rawURL string) (*kind, *url.URL, error) {
 	k := kinds[Kind(rawURL)]
 	u, err := url.Parse(rawURL)
-	if k == nil || err != nil { // the error would show all of it
-		return nil, nil, errors.New("its url cannot be read; write " + Schemes()[0] + "://USER@HOST:PORT/DATABASE, and escape what is special in it with %")
+	switch {
+	case k == nil:
+		return nil, nil, errors.New("its url is not that of a database")
+	case err != nil: // it would show all of it
+		return nil, nil, errors.New("its url cannot be read; write " + k.name + "://USER@HOST:PORT/DATABASE, and escape what is special in it with %")
 	}
 	u.Scheme = k.name
 	return k, u, nil

@@ -22,6 +22,26 @@ func TestCheck(t *testing.T) {
 		"postgres://u@h/db?password=hunter2&sslmode=x":                              "sslmode",
 		"postgres://u:%zz-hunter2@h/db":                                             "cannot be read",
 		"postgres://u:hunter2@h/db?pool_max_conns=x":                                "pool_max_conns",
+
+		"mysql://u:hunter2@h:3306/db":                                  "",
+		"MariaDB://u@h/db?ssl-mode=required&found-rows=true":           "",
+		"mysql://u:hunter2@/db?socket=/run/mysqld/mysqld.sock":         "",
+		"mysql://u:hunter2@[::1]/db?ssl-mode=DISABLED":                 "",
+		"mysql://u:hunter2@h:notaport/db":                              "cannot be read; write mysql://USER@HOST:PORT/DATABASE",
+		"mysql://u:%zz-hunter2@h/db":                                   "cannot be read",
+		"mysql://u:hunter2@h/db?a=%zz-hunter2":                         "cannot be read",
+		"mysql://h/db":                                                 "names no user",
+		"mysql://u:hunter2@h":                                          "names no database",
+		"mysql://u:hunter2@h/a/b":                                      "names no database",
+		"mysql://u:hunter2@/db":                                        "names no host",
+		"mysql://u@h/db?password=hunter2":                              `"password" is none of the parameters found-rows, socket, ssl-ca`,
+		"mysql://u:hunter2@h/db?found-rows=hunter2":                    "found-rows",
+		"mysql://u:hunter2@h/db?socket=/a&socket=/b":                   "socket stands there twice",
+		"mysql://u:hunter2@h/db?ssl-mode=hunter2":                      "ssl-mode is none of DISABLED",
+		"mysql://u:hunter2@h/db?ssl-ca=/nowhere/ca.pem":                "ssl-ca is for ssl-mode=VERIFY_CA",
+		"mysql://u:hunter2@h/db?ssl-mode=DISABLED&ssl-cert=c":          "goes with no certificates",
+		"mysql://u:hunter2@h/db?ssl-mode=VERIFY_CA&ssl-ca=/nowhere/ca": "/nowhere/ca",
+		"mysql://u:hunter2@h/db?ssl-mode=REQUIRED&ssl-cert=/c":         "takes both",
 	} {
 		err := Check(url)
 		switch {
@@ -38,8 +58,9 @@ func TestCheck(t *testing.T) {
 func TestAddress(t *testing.T) {
 	for url, want := range map[string]string{
 		"postgres://u:hunter2@h:5432/db?password=hunter2#hunter2": "postgres://h:5432/db",
-		"postgresql://h/db":             "postgres://h/db",
-		"postgres://u:%zz-hunter2@h/db": "(a URL that cannot be read)",
+		"postgresql://h/db":                              "postgres://h/db",
+		"postgres://u:%zz-hunter2@h/db":                  "(a URL that cannot be read)",
+		"mariadb://u:hunter2@h:3306/db?ssl-mode=hunter2": "mysql://h:3306/db",
 	} {
 		if got := Address(url); got != want {
 			t.Errorf("%s: %s", url, got)
@@ -65,13 +86,19 @@ func TestPasswordIsUsed(t *testing.T) {
 
 // TestDown: a database that cannot be reached gives no answer, and no vote.
 func TestDown(t *testing.T) {
+	for _, scheme := range []string{"postgres", "mysql"} {
+		t.Run(scheme, func(t *testing.T) { down(t, scheme) })
+	}
+}
+
+func down(t *testing.T, scheme string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := l.Addr().String()
 	l.Close()
-	p, err := New("orders", Source{URL: "postgres://u:hunter2@" + address + "/db", Conns: 2})
+	p, err := New("orders", Source{URL: scheme + "://u:hunter2@" + address + "/db", Conns: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,12 +126,18 @@ func TestDown(t *testing.T) {
 
 // TestHangs: who waits while another opens the database waits no longer than it wants to.
 func TestHangs(t *testing.T) {
+	for url, settings := range map[string]string{"postgres://": "/db?sslmode=disable", "mysql://u@": "/db"} {
+		t.Run(url, func(t *testing.T) { hangs(t, url, settings) })
+	}
+}
+
+func hangs(t *testing.T, url, settings string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and says nothing
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p, err := New("orders", Source{URL: "postgres://" + l.Addr().String() + "/db?sslmode=disable"})
+	p, err := New("orders", Source{URL: url + l.Addr().String() + settings})
 	if err != nil {
 		t.Fatal(err)
 	}

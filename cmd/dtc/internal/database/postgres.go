@@ -12,7 +12,10 @@ import (
 	"github.com/dtc-project/dtc/postgres"
 )
 
-var postgreSQL = kind{name: "postgres", check: checkPostgres, open: openPostgres, look: lookPostgres}
+var postgreSQL = kind{
+	name: "postgres", tls: "sslmode, sslrootcert, sslcert, sslkey",
+	check: checkPostgres, open: openPostgres, look: lookPostgres,
+}
 
 func checkPostgres(u *url.URL) error {
 	_, err := pgConfig(u.String())
@@ -85,8 +88,14 @@ func openPostgres(ctx context.Context, id string, s *Source) (opened, error) {
 	d, err := postgres.Open(ctx, id, pool, nil)
 	if err != nil {
 		pool.Close()
-		if errors.Is(err, postgres.ErrUnusable) {
-			err = fmt.Errorf("%w: %w", ErrUnusable, err)
+		const insufficientPrivilege = "42501"
+		var answer *postgres.ServerError
+		switch {
+		case errors.Is(err, postgres.ErrUnusable):
+			err = unusable(err, postgres.ErrUnusable)
+		case errors.As(err, &answer) && answer.Code == insufficientPrivilege:
+			found, _ := lookPostgres(ctx, s)
+			err = forbidden(found, err)
 		}
 		return nil, err
 	}
