@@ -14,7 +14,8 @@ func serveCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Coordinate transactions for services in any language, over HTTP",
 		Long: `serve runs transactions over participants: services that are called over HTTP, by
-an http:// or https:// URL, and PostgreSQL databases, by a postgres:// URL.
+an http:// or https:// URL, and databases: PostgreSQL, by a postgres:// URL, and
+MariaDB, by a mysql:// URL.
 
 What it is told by a flag can also stand in the environment, as DTC_DATA for --data,
 or in the file of --config, as data: flags go before the environment, and that before

@@ -156,3 +156,34 @@ func TestServeReloads(t *testing.T) {
 		w.exec(t, "SET GLOBAL innodb_flush_log_at_trx_commit = 1")
 	})
 }
+
+// TestGuide does what the guide shows to those who prepare by themselves. Its row is the
+// one that the package gives.
+func TestGuide(t *testing.T) {
+	b, w := newBank(t, servers.SharedMariaDB(t))
+	w.exec(t, "CREATE TABLE stock (item varchar(20) PRIMARY KEY, n int) ENGINE=InnoDB")
+	w.exec(t, "INSERT INTO stock VALUES ('keyboard', 10)")
+	said := serving.Start(t, "stock="+b.URL).Guided(t, "mariadb.md",
+		"mariadb stock", fmt.Sprintf("mariadb --no-defaults -h 127.0.0.1 -P %d -u root %s", w.server.Port, w.name))
+	if n := w.count(t, "SELECT n FROM stock"); n != 8 || !strings.Contains(said, `"outcome":"committed"`) {
+		t.Errorf("%d are in stock: %s", n, said)
+	}
+	var id, text string
+	if err := w.admin.QueryRow("SELECT name, tx_id FROM dtc_branch WHERE state = 'committed'").Scan(&text, &id); err != nil {
+		t.Fatal(err)
+	}
+	xid, err := dtc.ParseXID(strings.TrimSuffix(text, ".stock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const columns = "CONCAT_WS(',', name, participant, log, incarnation, seq, tx_id, state, server_start)"
+	var guide, own string
+	if err := w.admin.QueryRow("SELECT " + columns + " FROM dtc_branch").Scan(&guide); err != nil {
+		t.Fatal(err)
+	}
+	w.exec(t, "DELETE FROM dtc_branch")
+	w.exec(t, proof(t, w, xid, dtc.TxID(id), "stock"))
+	if err := w.admin.QueryRow("SELECT " + columns + " FROM dtc_branch").Scan(&own); err != nil || own != guide {
+		t.Errorf("the guide writes %s, and the package %s: %v", guide, own, err)
+	}
+}

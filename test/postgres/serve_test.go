@@ -118,3 +118,14 @@ func TestServeReloads(t *testing.T) {
 		server.Start(t)
 	})
 }
+
+// TestGuide does what the guide shows to those who prepare by themselves.
+func TestGuide(t *testing.T) {
+	b, w := newBankOf(t, servers.SharedPostgres(t))
+	w.exec(t, "CREATE TABLE orders (item text, n int)")
+	said := serving.Start(t, "orders="+b.URL).Guided(t, "postgresql.md",
+		"psql ", fmt.Sprintf("psql -h 127.0.0.1 -p %d -U postgres ", w.server.Port), "ON_ERROR_STOP=1 orders", "ON_ERROR_STOP=1 "+w.name)
+	if n := w.count(t, "SELECT sum(n) FROM orders"); n != 2 || !strings.Contains(said, `"outcome":"committed"`) {
+		t.Errorf("%d were ordered: %s", n, said)
+	}
+}
