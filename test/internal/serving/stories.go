@@ -1,6 +1,7 @@
 package serving
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/test/internal/servers"
@@ -222,8 +224,10 @@ func Refused(t *testing.T, url, remedy string) {
 		{"doctor", "--participant", "orders=" + url},
 		{"doctor", "-o", "json", "--config", file},
 	} {
-		cmd := exec.CommandContext(t.Context(), Binary(t), args...)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a serve that is not refused serves
+		cmd := exec.CommandContext(ctx, Binary(t), args...)
 		out, err := cmd.CombinedOutput()
+		cancel()
 		if text := string(out); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(text, remedy) || strings.Contains(text, "hunter2") {
 			t.Errorf("dtc %v: %v, want exit code 1 and %q\n%s", args, err, remedy, text)
 		}
