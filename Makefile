@@ -12,7 +12,7 @@ each = @status=0; for dir in $(MODULES); do \
 	(cd "$$dir" && $(1)) || status=1; \
 	done; exit $$status
 
-.PHONY: help test lint fmt generate bench soak seed shop
+.PHONY: help test lint fmt generate bench soak seed shop transfer
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ generate: ## run go generate; fails if that changed a file
 
 shop: ## run an example shop: three services and a coordinator, until Ctrl-C
 	@sh examples/shop/run.sh
+
+transfer: ## run an example: money between a PostgreSQL and a MariaDB, until Ctrl-C
+	@sh examples/transfer/run.sh
 
 bench: ## print throughput and latency beside what the machine can do at best
 	cd bench && go test -run '^$$' -bench . -benchmem -timeout 1h ./...

@@ -48,6 +48,7 @@ missing() {
 	has_compiler || echo gcc libc6-dev
 	has_postgres || echo postgresql
 	has mariadbd || echo mariadb-server
+	has pgbouncer || echo pgbouncer
 	has make || echo make # for `make lint`
 	has curl || echo curl
 	has python3 || echo python3
@@ -183,7 +184,7 @@ working() {
 		$(go list work | grep -v -e '/internal/explore$' -e '/internal/sim$' -e '/internal/sim/simdb$' -e '/test/sim$' \
 			-e '/test/chaos$' -e '/test/disk$' -e '/test/failpoint$' -e '/test/procfaults$' \
 			-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$' \
-			-e '/test/postgres$' -e 'dtc/cmd/dtc$')
+			-e '/test/mysql$' -e '/test/postgres$' -e 'dtc/cmd/dtc$')
 
 	# Without the race detector: the log is opened on 50,000 crashed disks, each again
 	# after a crash of that opening. Beside it a coordinator is killed at every step.
@@ -222,7 +223,7 @@ waiting() {
 # shellcheck disable=SC2086 # words
 serving() {
 	nice='nice -n 19'
-	phase servers . $race "$@" ./cmd/dtc ./test/guard ./test/postgres ./test/http ./examples/participants ./examples/shop
+	phase servers . $race "$@" ./cmd/dtc ./test/guard ./test/mysql ./test/postgres ./test/http ./examples/participants ./examples/shop
 }
 
 working "$@" &

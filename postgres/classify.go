@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -14,12 +15,15 @@ const (
 	codeNotNull       = "23502"
 	codeUnique        = "23505"
 	codeCheck         = "23514"
+	codeNoStatement   = "26000"
 	codeUndefined     = "42704" // no prepared transaction of that name
 	codeDuplicate     = "42710" // there is one already
 	codeNotInState    = "55000" // it is being finished, or waits for a standby; or the server has none
 	codeOtherDatabase = "0A000"
 	codeNotOwner      = "42501"
+	codeSyntax        = "42601"
 	codeNoSlot        = "53200" // max_prepared_transactions
+	codeReadOnly      = "25006" // the transaction is, or the server: a standby
 )
 
 // sqlState returns the SQLSTATE of an error that the server sent, or "".
@@ -41,8 +45,8 @@ func gone(err error) bool {
 	}
 	switch code {
 	case "57P01", "57P02", "57P03", "57P05", // ended by an administrator, crashed, starting, idle too long
-		"57014",          // cancelled
-		"25006",          // read-only: a standby
+		"57014", // cancelled
+		codeReadOnly,
 		"25P03", "25P04": // idle in a transaction, or in it, for too long
 		return true
 	}
@@ -76,10 +80,21 @@ func safe(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	return &ServerError{Code: e.Code, Message: e.Message, Remedy: remedies[e.Code]}
+	return &ServerError{Code: e.Code, Message: withoutData(e.Code, e.Message), Remedy: remedies[e.Code]}
 }
 
-// ServerError is what PostgreSQL answered. It leaves out the detail, which quotes rows.
+// withoutData takes out of a message what it quotes, where that may be a value: it is about
+// data (class 22), or about a statement that cannot be read, and shows where.
+func withoutData(code, message string) string {
+	from, to := strings.Index(message, `"`), strings.LastIndex(message, `"`)
+	if !strings.HasPrefix(code, "22") && code != codeSyntax || from == to {
+		return message
+	}
+	return message[:from] + "…" + message[to+1:]
+}
+
+// ServerError is what PostgreSQL answered. It leaves out the detail, which quotes rows, and
+// values that the message quotes.
 type ServerError struct {
 	// Code is the SQLSTATE.
 	Code    string
@@ -103,6 +118,6 @@ func (e *ServerError) SQLState() string { return e.Code }
 var remedies = map[string]string{
 	codeNoSlot: "raise max_prepared_transactions (ALTER SYSTEM SET max_prepared_transactions = …, then restart the server);" +
 		" it bounds how many branches can be prepared at a time",
-	codeNotOwner:      "finish with the role that prepared the branch, or a superuser",
+	codeNotOwner:      "finish with the role that prepared the branch, or a superuser; and see that it may use the tables",
 	codeOtherDatabase: "a branch is finished from the database in which it was prepared",
 }

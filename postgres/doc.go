@@ -9,7 +9,7 @@
 //     same database transaction.
 //   - A payload with statements, for Execute and for callers in other languages; see
 //     [Statements].
-//   - An adopted branch: somebody else, in any language, has done the work and said
+//   - An adopted branch: somebody else, in any language, does the work and says
 //     PREPARE TRANSACTION under the name that [Name] gives; see [Adopted].
 //
 // # The row of a branch
@@ -23,6 +23,10 @@
 //   - a prepare that comes after the seal, be it that the server process was stopped
 //     in between or that a message was late, fails on the key;
 //   - a seal waits for a prepare that has inserted its row, and finds out how it ended.
+//
+// An adopted branch inserts no row. One is written with the vote, and holds the number of
+// the transaction, of which the server knows how it ended. No seal keeps an adopted branch
+// from being prepared late; the sweep finds it and rolls it back.
 //
 // Rows below low water are dropped ([Database.Prune]); where none stands, low water
 // refuses a late prepare.
@@ -39,6 +43,8 @@
 //  4. Errors are told apart by SQLSTATE, never by their text.
 //  5. A listing counts only from a server that is not in recovery; on a standby the
 //     list of prepared transactions is empty whatever there is.
+//  6. What is seen, and was not answered, may not yet be on a synchronous standby: it is
+//     believed when a later commit has been.
 //
 // # Connections
 //

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/dtc-project/dtc"
 )
@@ -19,7 +20,7 @@ const (
 // Commit implements [dtc.Participant].
 func (d *Database) Commit(ctx context.Context, b dtc.Branch) error {
 	d.noteLowWater(b)
-	found, err := d.finishPrepared(ctx, b, "COMMIT PREPARED ")
+	found, err := d.finishPrepared(ctx, d.finish, b, "COMMIT PREPARED ")
 	if err != nil {
 		return err
 	}
@@ -39,8 +40,15 @@ func (d *Database) Commit(ctx context.Context, b dtc.Branch) error {
 				return err
 			}
 		}
-		if state != stateCommitted {
+		switch state {
+		case stateCommitted:
+			if err := d.settle(ctx); err != nil {
+				return err
+			}
+		case stateRolledBack:
 			return &dtc.FinishedError{Outcome: dtc.RolledBack}
+		default:
+			return d.strange(state)
 		}
 	}
 	d.countFinished(ctx, b.XID.Log)
@@ -59,7 +67,7 @@ func (d *Database) Rollback(ctx context.Context, b dtc.Branch) error {
 		s.unlock()
 		d.forget(b.XID, s)
 	}
-	if _, err := d.finishPrepared(ctx, b, "ROLLBACK PREPARED "); err != nil {
+	if _, err := d.finishPrepared(ctx, d.finish, b, "ROLLBACK PREPARED "); err != nil {
 		return err
 	}
 	// Whether there was something or not: nothing is prepared under this name again.
@@ -67,20 +75,30 @@ func (d *Database) Rollback(ctx context.Context, b dtc.Branch) error {
 	if err != nil {
 		return err
 	}
-	if state == stateCommitted {
+	switch state {
+	case stateRolledBack:
+	case stateCommitted:
 		return &dtc.FinishedError{Outcome: dtc.Committed}
+	default:
+		return d.strange(state)
 	}
 	d.countFinished(ctx, b.XID.Log)
 	return nil
 }
 
+// strange is the error for a branch that is not prepared, and of which the server does not
+// say how it ended.
+func (d *Database) strange(state string) error {
+	return fmt.Errorf("postgres: %s: %w: nothing is prepared under its name, and its transaction is %s", d.id, dtc.ErrUnknownBranch, state)
+}
+
 // finishPrepared ends a prepared transaction, and reports whether there was one.
-func (d *Database) finishPrepared(ctx context.Context, b dtc.Branch, verb string) (bool, error) {
+func (d *Database) finishPrepared(ctx context.Context, on *pgxpool.Pool, b dtc.Branch, verb string) (bool, error) {
 	name, err := literal(Name(b.XID, b.Participant))
 	if err != nil {
 		return false, err
 	}
-	_, err = d.finish.Exec(ctx, verb+name, pgx.QueryExecModeSimpleProtocol)
+	_, err = on.Exec(ctx, verb+name, pgx.QueryExecModeSimpleProtocol)
 	switch {
 	case err == nil:
 		return true, nil
@@ -110,31 +128,35 @@ func (d *Database) state(ctx context.Context, b dtc.Branch) (state string, err e
 // ended: a prepared one is rolled back, and a session that is about to prepare is
 // ended, since whoever seals has given up on it.
 func (d *Database) seal(ctx context.Context, b dtc.Branch) (string, error) {
-	conn, err := d.finish.Acquire(ctx)
-	if err != nil {
-		return "", d.noAnswer("seal", err)
-	}
-	defer conn.Release()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		d.unblock(ctx, b, conn.Conn().PgConn().PID())
-	}()
 	x := b.XID
-	_, err = conn.Exec(ctx, d.q.seal, Name(x, b.Participant), b.Participant, x.Log.String(),
-		int64(x.Incarnation.Number), int64(x.Seq), []byte(b.TxID))
-	cancel()
-	<-watched
+	err := pgx.BeginTxFunc(ctx, d.finish, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+		// The server's own word: behind a pooler the connection has another number.
+		var pid int32
+		if err := tx.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+			return err
+		}
+		watching, cancel := context.WithCancel(ctx)
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			d.unblock(watching, b, pid)
+		}()
+		defer func() {
+			cancel()
+			<-watched // before the connection does something else
+		}()
+		_, err := tx.Exec(ctx, d.q.seal, Name(x, b.Participant), b.Participant, x.Log.String(),
+			int64(x.Incarnation.Number), int64(x.Seq), []byte(b.TxID))
+		return err
+	})
 	if err != nil {
 		return "", d.noAnswer("seal", err)
 	}
-	return d.state(context.WithoutCancel(ctx), b)
+	return d.state(ctx, b)
 }
 
 // unblock ends, until ctx does, what a seal on the connection with that pid waits for.
-func (d *Database) unblock(ctx context.Context, b dtc.Branch, pid uint32) {
+func (d *Database) unblock(ctx context.Context, b dtc.Branch, pid int32) {
 	timer := time.NewTimer(blockedWait)
 	defer timer.Stop()
 	for {
@@ -151,8 +173,11 @@ func (d *Database) unblock(ctx context.Context, b dtc.Branch, pid uint32) {
 	}
 }
 
-func (d *Database) unblockOnce(ctx context.Context, b dtc.Branch, pid uint32) error {
-	rows, err := d.finish.Query(ctx, "SELECT unnest(pg_blocking_pids($1))", int32(pid))
+// unblockOnce ends those whose own end the seal waits for, as whoever has inserted the row
+// does. Whoever has locked the table, to make an index or to vacuum it, is waited for.
+func (d *Database) unblockOnce(ctx context.Context, b dtc.Branch, pid int32) error {
+	rows, err := d.watch.Query(ctx, "SELECT unnest(pg_blocking_pids($1)) WHERE EXISTS (SELECT 1 FROM pg_locks"+
+		" WHERE pid = $1 AND NOT granted AND locktype = 'transactionid')", pid)
 	if err != nil {
 		return err
 	}
@@ -162,12 +187,12 @@ func (d *Database) unblockOnce(ctx context.Context, b dtc.Branch, pid uint32) er
 	}
 	for _, p := range pids {
 		if p == 0 { // a prepared transaction has no process
-			if _, err := d.finishPrepared(ctx, b, "ROLLBACK PREPARED "); err != nil {
+			if _, err := d.finishPrepared(ctx, d.watch, b, "ROLLBACK PREPARED "); err != nil {
 				return err
 			}
 			continue
 		}
-		if _, err := d.finish.Exec(ctx, "SELECT pg_terminate_backend($1)", p); err != nil {
+		if _, err := d.watch.Exec(ctx, "SELECT pg_terminate_backend($1)", p); err != nil {
 			return err
 		}
 	}

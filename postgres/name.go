@@ -44,6 +44,6 @@ func literal(name string) (string, error) {
 	return "'" + name + "'", nil
 }
 
-// bytesLiteral quotes anything as a literal of type bytea, whatever the server's
+// bytesLiteral quotes anything as an expression of type bytea, whatever the session's
 // settings for strings are.
-func bytesLiteral(s string) string { return fmt.Sprintf(`'\x%x'::bytea`, s) }
+func bytesLiteral(s string) string { return fmt.Sprintf("decode('%x', 'hex')", s) }

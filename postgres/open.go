@@ -42,8 +42,10 @@ type Database struct {
 	id     string
 	pool   *pgxpool.Pool
 	finish *pgxpool.Pool // of its own: see the package comment
+	watch  *pgxpool.Pool // to end what a seal waits for, which may be all of finish
 	opts   Options
 	q      queries
+	keeps  bool // statements may be kept on connections: there is no pooler that does not
 
 	mu       sync.Mutex
 	closed   bool
@@ -88,39 +90,46 @@ func Open(ctx context.Context, id string, pool *pgxpool.Pool, opts *Options) (*D
 	if err != nil {
 		return nil, err
 	}
-	d.q = queriesOf(d.opts.TablePrefix)
-	cfg := pool.Config() // a copy
-	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = d.opts.FinishConns, 0, 0
-	cfg.PrepareConn, cfg.AfterRelease = nil, nil // the application's own
-	if d.finish, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+	d.keeps = pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
+	if d.finish, err = own(ctx, pool, d.opts.FinishConns); err != nil {
+		return nil, fmt.Errorf("postgres: %s: %w", id, err)
+	}
+	if d.watch, err = own(ctx, pool, 1); err != nil {
+		d.finish.Close()
 		return nil, fmt.Errorf("postgres: %s: %w", id, err)
 	}
 	if err := d.start(ctx, create); err != nil {
 		d.finish.Close()
+		d.watch.Close()
 		return nil, fmt.Errorf("postgres: %s: %w", id, err)
 	}
 	return d, nil
+}
+
+// own makes a pool like the application's, without what that does when it hands a
+// connection out and takes it back. It connects when it is used.
+func own(ctx context.Context, pool *pgxpool.Pool, conns int32) (*pgxpool.Pool, error) {
+	cfg := pool.Config() // a copy
+	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = conns, 0, 0
+	cfg.PrepareConn, cfg.AfterRelease = nil, nil
+	cfg.BeforeAcquire = nil //nolint:staticcheck // deprecated, and still called
+	return pgxpool.NewWithConfig(ctx, cfg)
 }
 
 func (d *Database) start(ctx context.Context, create string) error {
 	if err := d.probe(ctx); err != nil {
 		return err
 	}
-	if d.opts.NoCreate {
-		return nil
-	}
 	// Where the tables are, nothing is touched: to look whether an index is missing takes
 	// a lock that a prepared branch does not let through, and this is who would end it.
-	var there bool
-	err := d.finish.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL", d.q.branch, d.q.lowWater).Scan(&there)
-	if err != nil {
-		return fmt.Errorf("look for the tables: %w", safe(err))
+	if there, err := d.findTables(ctx); err != nil || there {
+		return err
 	}
-	if there {
-		return nil
+	if d.opts.NoCreate {
+		return fmt.Errorf("the tables %[1]s_branch and %[1]s_low_water are not there, or not in the search_path; see Schema", d.opts.TablePrefix)
 	}
 	// Two that start at once would trip over one another in the catalogue.
-	err = pgx.BeginFunc(ctx, d.finish, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, d.finish, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(7227432)"); err != nil {
 			return err
 		}
@@ -130,7 +139,36 @@ func (d *Database) start(ctx context.Context, create string) error {
 	if err != nil {
 		return fmt.Errorf("create the tables: %w", safe(err))
 	}
-	return nil
+	_, err = d.findTables(ctx)
+	return err
+}
+
+// findTables reports whether the tables are there, and notes where, and which role this is.
+func (d *Database) findTables(ctx context.Context) (bool, error) {
+	var branch, lowWater *string
+	var role string
+	name := "(SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace" +
+		" WHERE pg_class.oid = to_regclass(%s))"
+	err := d.finish.QueryRow(ctx, "SELECT "+fmt.Sprintf(name, "$1")+", "+fmt.Sprintf(name, "$2")+", quote_literal(current_user)",
+		d.opts.TablePrefix+"_branch", d.opts.TablePrefix+"_low_water").Scan(&branch, &lowWater, &role)
+	if err != nil {
+		return false, fmt.Errorf("look for the tables: %w", safe(err))
+	}
+	if branch == nil || lowWater == nil {
+		return false, nil
+	}
+	d.q = queriesOf(d.opts.TablePrefix, *branch, *lowWater, role)
+	var allowed bool
+	err = d.finish.QueryRow(ctx, `SELECT bool_and(has_table_privilege(t, p)) FROM (VALUES ($1, 'SELECT'), ($1, 'INSERT'), ($1, 'DELETE'),
+		($2, 'SELECT'), ($2, 'INSERT'), ($2, 'UPDATE')) AS needs (t, p)`, *branch, *lowWater).Scan(&allowed)
+	if err != nil {
+		return false, fmt.Errorf("look at the privileges: %w", safe(err))
+	}
+	if !allowed {
+		return false, fmt.Errorf("%w: the role %s lacks privileges: GRANT SELECT, INSERT, DELETE ON %s, and SELECT, INSERT, UPDATE ON %s",
+			ErrUnusable, role, *branch, *lowWater)
+	}
+	return true, nil
 }
 
 // ID implements [dtc.Participant].
@@ -156,4 +194,5 @@ func (d *Database) Close() {
 		}
 	}
 	d.finish.Close()
+	d.watch.Close()
 }

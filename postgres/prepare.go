@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/dtc-project/dtc"
@@ -32,7 +33,7 @@ func (d *Database) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) 
 		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: %w", d.id, err))
 	}
 	if p.Adopted {
-		return d.attest(ctx, b, errors.New("no transaction is prepared under the name "+Name(b.XID, b.Participant)))
+		return d.adopt(ctx, b)
 	}
 	return d.prepareStatements(ctx, b, p.Statements)
 }
@@ -116,18 +117,21 @@ func (d *Database) prepareSession(ctx context.Context, b dtc.Branch, s *session)
 // prepare proves and prepares the session's transaction, in one message, and ends the
 // session. The caller holds it.
 func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.Vote, error) {
-	message, err := d.q.prove(b)
+	defer s.end(errOver)
+	proof, err := proofOf(b)
 	if err != nil {
-		s.end(err)
 		return dtc.VoteAbort, dtc.Refuse(err)
 	}
 	c := s.conn.Conn().PgConn()
 	if c.TxStatus() != 'T' {
-		s.end(errOver)
 		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: a statement of the transaction failed and the function went on; use a savepoint (Begin) around what may fail", d.id))
 	}
-	results, err := c.Exec(ctx, message).ReadAll()
-	defer s.end(errOver)
+	if d.opts.TxOptions.AccessMode == pgx.ReadOnly {
+		if read, err := commitRead(ctx, c); err != nil || read {
+			return d.readOnly(err)
+		}
+	}
+	results, err := d.proveAndPrepare(ctx, s.conn.Conn(), proof)
 	var e *pgconn.PgError
 	switch {
 	case err == nil && len(results) == 2 && results[1].CommandTag.String() == tagPrepared:
@@ -139,11 +143,17 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 		// attempt asks.
 		drop(s.conn.Conn())
 		return dtc.VoteAbort, d.noAnswer("prepare", err)
-	case e.Code == codeNotNull && e.ColumnName == "state" && e.TableName == d.q.branch:
+	case e.Code == codeNotNull && e.ColumnName == "state" && e.TableName == d.q.table:
 		return dtc.VoteReadOnly, nil
-	case e.Code == codeUnique && e.TableName == d.q.branch:
+	case e.Code == codeNotNull && e.ColumnName == "participant" && e.TableName == d.q.table:
+		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the role was changed with SET ROLE: the branch would belong to a role that does not finish it;"+
+			" RESET ROLE at the end of the function", d.id))
+	case e.Code == codeReadOnly:
+		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the transaction is read-only and can be no branch;"+
+			" set AccessMode in Options.TxOptions where all of them are to be", d.id))
+	case e.Code == codeUnique && e.TableName == d.q.table:
 		return d.ended(ctx, b)
-	case e.Code == codeCheck && e.TableName == d.q.branch:
+	case e.Code == codeCheck && e.TableName == d.q.table:
 		if listed, err := d.listed(ctx, b); err != nil || listed {
 			return vote(listed), err // prepared before low water came so far
 		}
@@ -152,7 +162,10 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 		}
 		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the transaction is over (below low water)", d.id))
 	case e.Code == codeDuplicate:
-		return dtc.VoteCommit, nil // an earlier attempt has prepared it
+		// Not by an earlier attempt, whose row would have been met: by a hand, or in another
+		// database of the server. What stands there is not this work. The rollback that
+		// follows undoes it, if it is in this database.
+		return dtc.VoteAbort, fmt.Errorf("postgres: %s: something else is prepared under the name of the branch: %w", d.id, safe(err))
 	case gone(err):
 		drop(s.conn.Conn())
 		return dtc.VoteAbort, d.noAnswer("prepare", err)
@@ -167,7 +180,8 @@ func (d *Database) ended(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	case err != nil:
 		return dtc.VoteAbort, err
 	case state == stateCommitted:
-		return dtc.VoteCommit, nil // as the first time
+		err := d.settle(ctx)
+		return vote(err == nil), err // as the first time
 	case state == stateRolledBack:
 		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the branch was already rolled back", d.id))
 	}
@@ -175,34 +189,41 @@ func (d *Database) ended(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	return dtc.VoteAbort, dtc.NoAnswer(fmt.Errorf("postgres: %s: the branch's row has just been dropped", d.id))
 }
 
-// attest votes for a branch whose session is not here: commit if it is prepared, and
-// otherwise abort for the reason given, after it has been made sure that it can be
-// prepared no more.
-func (d *Database) attest(ctx context.Context, b dtc.Branch, reason error) (dtc.Vote, error) {
-	listed, err := d.listed(ctx, b)
-	if err != nil || listed {
-		return vote(listed), err
+// proveAndPrepare sends both statements in one go. Where the driver may keep statements on a
+// connection the first one is planned once: it is half of what a branch costs the server.
+func (d *Database) proveAndPrepare(ctx context.Context, c *pgx.Conn, p proof) ([]*pgconn.Result, error) {
+	if !d.keeps {
+		return c.PgConn().Exec(ctx, d.q.message(p)).ReadAll()
 	}
-	state, err := d.seal(ctx, b)
-	switch {
-	case err != nil:
-		return dtc.VoteAbort, dtc.NoAnswer(err)
-	case state == stateCommitted:
-		return dtc.VoteCommit, nil // it was prepared, and committed by a decision that came before
+	statement, err := c.Prepare(ctx, "dtc "+d.q.branch, d.q.prove) // once
+	if err != nil {
+		return nil, err
 	}
-	return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: %w", d.id, reason))
+	results, err := c.PgConn().ExecBatch(ctx, p.pipeline(statement.Name)).ReadAll()
+	if sqlState(err) == codeNoStatement {
+		drop(c) // somebody has said DISCARD or DEALLOCATE ALL
+	}
+	return results, err
 }
 
-// listed reports whether the branch is prepared. Its error is no answer.
-func (d *Database) listed(ctx context.Context, b dtc.Branch) (bool, error) {
-	var standby, listed bool
-	err := d.finish.QueryRow(ctx, `SELECT pg_is_in_recovery(), EXISTS (SELECT 1 FROM pg_prepared_xacts
-		WHERE gid = $1 AND database = current_database())`, Name(b.XID, b.Participant)).Scan(&standby, &listed)
-	switch {
-	case err != nil:
-		return false, d.noAnswer("look for the prepared transaction", err)
-	case standby:
-		return false, dtc.NoAnswer(fmt.Errorf("postgres: %s: the server is a standby", d.id))
+// commitRead commits a transaction that has written nothing, and reports whether that was
+// so.
+func commitRead(ctx context.Context, c *pgconn.PgConn) (bool, error) {
+	results, err := c.Exec(ctx, "SELECT 1 WHERE pg_current_xact_id_if_assigned() IS NULL").ReadAll()
+	if err != nil || len(results) != 1 || len(results[0].Rows) == 0 {
+		return false, err
 	}
-	return listed, nil
+	results, err = c.Exec(ctx, "COMMIT").ReadAll()
+	if err == nil && results[0].CommandTag.String() != "COMMIT" {
+		err = errors.New("the server did not commit the transaction: it had failed")
+	}
+	return true, err
+}
+
+// readOnly votes for a branch that has only read, and has been ended with err.
+func (d *Database) readOnly(err error) (dtc.Vote, error) {
+	if err != nil { // it holds nothing, and what it has read may not be valid
+		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: end of a read-only transaction: %w", d.id, safe(err)))
+	}
+	return dtc.VoteReadOnly, nil
 }

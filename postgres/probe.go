@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Finding is one thing that a look at the server has shown.
@@ -18,12 +20,47 @@ type Finding struct {
 func (f Finding) String() string { return fmt.Sprintf("%s is %s: %s", f.Setting, f.Value, f.Remedy) }
 
 // Findings looks at the server and says what stands in the way of distributed
-// transactions, and what will when there is more work. It needs no tables.
+// transactions, and what will when there is more work.
 func (d *Database) Findings(ctx context.Context) ([]Finding, error) {
+	return look(ctx, d.finish)
+}
+
+// Look is [Database.Findings] for a database that is not open: it changes nothing, and
+// says too whether the tables are there or can be created.
+func Look(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]Finding, error) {
+	prefix := defaultPrefix
+	if opts != nil && opts.TablePrefix != "" {
+		prefix = opts.TablePrefix
+	}
+	if _, err := Schema(prefix); err != nil {
+		return nil, err
+	}
+	all, err := look(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	var there, schema, may bool
+	err = pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL, current_schema() IS NOT NULL,
+		coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)`, prefix+"_branch", prefix+"_low_water").Scan(&there, &schema, &may)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("look for the tables: %w", safe(err))
+	case !there && !schema:
+		all = append(all, Finding{Fatal: true, Setting: "search_path", Value: "without a schema that exists", Remedy: "create one, or set it for this role: ALTER ROLE … SET search_path = …"})
+	case !there && !may:
+		all = append(all, Finding{
+			Fatal: true, Setting: "the privilege to create " + prefix + "_branch", Value: "missing",
+			Remedy: "GRANT CREATE ON SCHEMA to this role, or create the tables as their owner and grant SELECT, INSERT, UPDATE and DELETE on them",
+		})
+	}
+	return all, nil
+}
+
+func look(ctx context.Context, pool *pgxpool.Pool) ([]Finding, error) {
 	var version, prepared, connections, listed int
 	var fsync, synchronous, pages, conforming string
 	var standby bool
-	err := d.finish.QueryRow(ctx, `SELECT current_setting('server_version_num')::int,
+	err := pool.QueryRow(ctx, `SELECT current_setting('server_version_num')::int,
 		current_setting('max_prepared_transactions')::int, current_setting('max_connections')::int,
 		current_setting('fsync'), current_setting('synchronous_commit'), current_setting('full_page_writes'),
 		current_setting('standard_conforming_strings'), pg_is_in_recovery(), (SELECT count(*) FROM pg_prepared_xacts)`).

@@ -3,7 +3,10 @@ package postgres
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/dtc-project/dtc"
 )
@@ -16,6 +19,13 @@ var validPrefix = regexp.MustCompile(`^[a-z_][a-z_0-9]{0,39}$`)
 const (
 	stateCommitted  = "committed"   // written by the branch itself: visible if it has committed
 	stateRolledBack = "rolled_back" // written from outside: it can commit no more
+	stateAdopted    = "adopted"     // written with the vote for a branch that somebody else has prepared
+)
+
+// What else a row of an adopted branch may say; see [queries].state.
+const (
+	statePrepared = "prepared"
+	stateUnknown  = "unknown" // the server has forgotten how the transaction ended
 )
 
 // Schema returns the statements that create the tables, for those who migrate by hand
@@ -30,7 +40,7 @@ func Schema(tablePrefix string) (string, error) {
 	return strings.ReplaceAll(schema, "{prefix}", tablePrefix), nil
 }
 
-// The check of the state has a second duty, see [queries].prove.
+// The check of the state has a second duty, see [prove].
 const schema = `CREATE TABLE IF NOT EXISTS {prefix}_branch (
 	name        varchar(129) COLLATE "C" PRIMARY KEY,
 	participant varchar(64)  COLLATE "C" NOT NULL,
@@ -38,7 +48,8 @@ const schema = `CREATE TABLE IF NOT EXISTS {prefix}_branch (
 	incarnation bigint       NOT NULL,
 	seq         bigint       NOT NULL,
 	tx_id       bytea        NOT NULL,
-	state       varchar(12)  COLLATE "C" NOT NULL CHECK (state IN ('committed', 'rolled_back'))
+	state       varchar(12)  COLLATE "C" NOT NULL CHECK (state IN ('committed', 'rolled_back', 'adopted')),
+	xact        xid8
 );
 CREATE INDEX IF NOT EXISTS {prefix}_branch_order ON {prefix}_branch (participant, log, incarnation, seq);
 CREATE TABLE IF NOT EXISTS {prefix}_low_water (
@@ -52,20 +63,35 @@ CREATE TABLE IF NOT EXISTS {prefix}_low_water (
 
 // queries are the statements over the tables of one prefix.
 type queries struct {
-	branch, lowWater string
+	table            string // of the branches, as errors of the server name it
+	branch, lowWater string // with their schemas: search_path may be the work of the application
+	role             string // that finishes, a literal
 	seal, state      string
+	adopt, prove     string
 	storedLow        string
 	raiseLow         string
 	prune            string
 }
 
-func queriesOf(prefix string) queries {
-	b, lw := prefix+"_branch", prefix+"_low_water"
-	return queries{
-		branch: b, lowWater: lw,
+func queriesOf(prefix, branch, lowWater, role string) queries {
+	b, lw := branch, lowWater
+	q := queries{
+		table: prefix + "_branch", branch: b, lowWater: lw, role: role,
 		seal: "INSERT INTO " + b + " (name, participant, log, incarnation, seq, tx_id, state)" +
 			" VALUES ($1, $2, $3, $4, $5, $6, '" + stateRolledBack + "') ON CONFLICT (name) DO NOTHING",
-		state:     "SELECT state FROM " + b + " WHERE name = $1",
+		// What became of an adopted branch is known to the server. Its row was written after
+		// the prepare, so a server that has the row, be it restored or a standby that was
+		// promoted, has given the number to no other transaction.
+		state: "SELECT CASE WHEN state <> '" + stateAdopted + "' THEN state ELSE CASE pg_xact_status(xact)" +
+			" WHEN 'committed' THEN '" + stateCommitted + "' WHEN 'aborted' THEN '" + stateRolledBack + "'" +
+			" WHEN 'in progress' THEN '" + statePrepared + "' ELSE '" + stateUnknown + "' END END FROM " + b + " WHERE name = $1",
+		// pg_prepared_xacts shows the lower half of the number of a transaction. The whole one
+		// is less than 2^31 away from that of the next transaction, before it or behind.
+		adopt: "INSERT INTO " + b + " (name, participant, log, incarnation, seq, tx_id, state, xact)" +
+			" SELECT $1, $2, $3, $4, $5, $6, '" + stateAdopted + "'," +
+			" (next + (low - (next & 4294967295) + 6442450944) % 4294967296 - 2147483648)::text::xid8" +
+			" FROM (SELECT transaction::text::bigint AS low, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next" +
+			" FROM pg_prepared_xacts WHERE gid = $1 AND database = current_database()) AS listed ON CONFLICT (name) DO NOTHING",
 		storedLow: "SELECT incarnation, seq FROM " + lw + " WHERE participant = $1 AND log = $2",
 		raiseLow: "INSERT INTO " + lw + " AS l (participant, log, incarnation, seq) VALUES ($1, $2, $3, $4)" +
 			" ON CONFLICT (participant, log) DO UPDATE SET incarnation = excluded.incarnation, seq = excluded.seq" +
@@ -74,29 +100,61 @@ func queriesOf(prefix string) queries {
 			" WHERE participant = $1 AND log = $2 AND (incarnation, seq) < ($3, $4)" +
 			" ORDER BY incarnation, seq LIMIT $5)",
 	}
+	q.prove = q.resolve(prove)
+	return q
 }
 
-// prove returns the message that proves and prepares a branch: two statements, the
-// second of which is reached only if the first one succeeds. The value of the state is
-// chosen so that the first one fails where nothing must be prepared, and its error
-// says why: NULL, which the column does not take, if the transaction has written
-// nothing; a word that the check does not know if low water has passed the branch.
-func (q queries) prove(b dtc.Branch) (string, error) {
-	name, err := literal(Name(b.XID, b.Participant))
-	if err != nil {
-		return "", err
+// prove proves a branch: the statement before PREPARE TRANSACTION, which is reached only if
+// this one succeeds. The value of the state is chosen so that it fails where nothing must be
+// prepared, and its error says why: NULL, which the column does not take, if the transaction
+// has written nothing; a word that the check does not know if low water has passed the
+// branch. The participant is NULL if the role is not the one that finishes, which then could
+// not.
+//
+// What a serializable transaction has read is valid only if it ends well: it is prepared
+// even if it has only read.
+const prove = "INSERT INTO {branch} (name, participant, log, incarnation, seq, tx_id, state) VALUES ($1," +
+	" CASE WHEN current_user = {role} THEN $2::varchar END, $3::varchar, $4::bigint, $5::bigint, $6::bytea," +
+	" CASE WHEN pg_current_xact_id_if_assigned() IS NULL AND current_setting('transaction_isolation') <> 'serializable' THEN NULL" +
+	" WHEN EXISTS (SELECT 1 FROM {low} WHERE participant = $2::varchar AND log = $3::varchar AND (incarnation, seq) > ($4::bigint, $5::bigint)) THEN 'late'" +
+	" ELSE '" + stateCommitted + "' END)"
+
+// proof is a branch as it is proved and prepared.
+type proof struct {
+	name, participant, log, incarnation, seq string
+	txID                                     []byte
+}
+
+func proofOf(b dtc.Branch) (proof, error) {
+	p := proof{
+		Name(b.XID, b.Participant), b.Participant, b.XID.Log.String(),
+		strconv.FormatUint(uint64(b.XID.Incarnation.Number), 10), strconv.FormatUint(b.XID.Seq, 10), []byte(b.TxID),
 	}
-	participant, err := literal(b.Participant)
-	if err != nil {
-		return "", err
-	}
-	log, err := literal(b.XID.Log.String())
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("INSERT INTO %s (name, participant, log, incarnation, seq, tx_id, state) VALUES (%s, %s, %s, %d, %d, %s,"+
-		" CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN NULL"+
-		" WHEN EXISTS (SELECT 1 FROM %s WHERE participant = %[3]s AND log = %[4]s AND (incarnation, seq) > (%[5]d, %[6]d)) THEN 'late'"+
-		" ELSE '%[9]s' END); PREPARE TRANSACTION %[2]s",
-		q.branch, name, participant, log, b.XID.Incarnation.Number, b.XID.Seq, bytesLiteral(string(b.TxID)), q.lowWater, stateCommitted), nil
+	_, err := literal(p.name + p.participant + p.log)
+	return p, err
+}
+
+// prepare is the second statement.
+func (p proof) prepare() string { return "PREPARE TRANSACTION '" + p.name + "'" }
+
+// message returns both statements as one message of the simple protocol, for a connection on
+// which nothing is kept between two transactions.
+func (q queries) message(p proof) string {
+	values := strings.NewReplacer("$1", "'"+p.name+"'", "$2", "'"+p.participant+"'", "$3", "'"+p.log+"'",
+		"$4", p.incarnation, "$5", p.seq, "$6", bytesLiteral(string(p.txID)))
+	return q.resolve(values.Replace(prove)) + "; " + p.prepare()
+}
+
+// pipeline returns both statements as a batch, the first of which the server has planned
+// before. What follows an error in a batch is not executed.
+func (p proof) pipeline(statement string) *pgconn.Batch {
+	var b pgconn.Batch
+	b.ExecPrepared(statement, [][]byte{[]byte(p.name), []byte(p.participant), []byte(p.log), []byte(p.incarnation), []byte(p.seq), p.txID},
+		[]int16{0, 0, 0, 0, 0, 1}, nil)
+	b.ExecParams(p.prepare(), nil, nil, nil, nil)
+	return &b
+}
+
+func (q queries) resolve(sql string) string {
+	return strings.NewReplacer("{branch}", q.branch, "{low}", q.lowWater, "{role}", q.role).Replace(sql)
 }

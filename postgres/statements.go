@@ -28,9 +28,11 @@ type Statement struct {
 	Rows *int64 `json:"rows,omitempty"`
 }
 
-// Adopted is the payload of a branch that somebody else has prepared in this database,
-// in whatever language, as [Name] says: {"adopted":true}. The coordinator asks for the
-// commit after PREPARE TRANSACTION has succeeded there.
+// Adopted is the payload of a branch that somebody else prepares in this database, in
+// whatever language, as [Name] says: {"adopted":true}. Enlist it, then do the work and say
+// PREPARE TRANSACTION, with a role that [Open]'s pool has or that a superuser finishes, and
+// then let the coordinator commit. A branch that is prepared before it is enlisted is taken
+// for one that nobody wants, if it is seen in between, and left to a person.
 type Adopted struct {
 	Adopted bool `json:"adopted"`
 }

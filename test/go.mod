@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/dtc-project/dtc v0.0.0
+	github.com/dtc-project/dtc/mysql v0.0.0
 	github.com/dtc-project/dtc/postgres v0.0.0
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/hanwen/go-fuse/v2 v2.12.1
@@ -42,5 +43,7 @@ require (
 )
 
 replace github.com/dtc-project/dtc => ..
+
+replace github.com/dtc-project/dtc/mysql => ../mysql
 
 replace github.com/dtc-project/dtc/postgres => ../postgres

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 
 // finding is one thing that doctor looked at.
 type finding struct {
-	About  string `json:"about"`  // server, participant, transaction, log, disk, config
+	About  string `json:"about"`  // server, participant, transaction, log, disk, config, database
 	Level  string `json:"level"`  // ok, warn or bad
 	What   string `json:"what"`   // what was found
 	Advice string `json:"advice"` // what to do; empty if nothing
@@ -45,11 +46,13 @@ func (e *examination) count(level string) (n int) {
 
 func doctorCommand() *cobra.Command {
 	var data, file string
+	var participants []string
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look for what is wrong with a server, its log, or its configuration",
 		Long: `doctor looks at a running server (--server, or the default address if nothing else is
-named), at a data directory (--data), and at a configuration file (--config), changes
+named), at a data directory (--data), at a configuration file (--config) with the
+databases that it names, and at databases that are named here (--participant), changes
 nothing, and says of everything that is not as it should be what to do. It exits with 1
 if something is bad, and with 3 if a log is damaged; warnings alone are no failure.`,
 		Args: cobra.NoArgs,
@@ -57,18 +60,19 @@ if something is bad, and with 3 if a log is damaged; warnings alone are no failu
 	r := remoteFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&data, "data", "", "look at the decision log in this directory `DIR`, whether a server uses it or not")
-	f.StringVar(&file, "config", "", "look at this configuration `FILE`")
+	f.StringVar(&file, "config", "", "look at this configuration `FILE`, and at the databases in it")
+	f.StringArrayVar(&participants, "participant", nil, "look at this database, as `NAME=URL`; may be repeated")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var e examination
-		if file != "" {
-			e.config(file)
+		if file != "" || participants != nil {
+			e.config(cmd.Context(), &config.Sources{File: file, Participants: participants})
 		}
 		var damage error
 		if data != "" {
 			damage = e.data(data)
 		}
-		if cmd.Flags().Changed("server") || data == "" && file == "" {
+		if cmd.Flags().Changed("server") || data == "" && file == "" && participants == nil {
 			c, err := r.client()
 			if err != nil {
 				return err
@@ -109,18 +113,21 @@ func (e *examination) print(out io.Writer, format string) error {
 	return nil
 }
 
-// config looks at a configuration file as serve would.
-func (e *examination) config(file string) {
-	_, err := (&config.Sources{File: file}).Load()
+// config looks at a configuration as serve would, and at the databases in it.
+func (e *examination) config(ctx context.Context, s *config.Sources) {
+	c, err := s.Load()
 	var mistakes config.Mistakes
 	switch {
-	case err == nil:
-		e.add(levelOK, "config", "", "%s can be used", file)
 	case errors.As(err, &mistakes):
 		for _, m := range mistakes {
 			e.add(levelBad, "config", "", "%v", m)
 		}
-	default:
+	case err != nil:
 		e.add(levelBad, "config", "", "%v", err)
+	default:
+		if s.File != "" {
+			e.add(levelOK, "config", "", "%s can be used", s.File)
+		}
+		e.databases(ctx, c)
 	}
 }

@@ -13,10 +13,13 @@ func serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Coordinate transactions for services in any language, over HTTP",
-		Long: `serve runs transactions over participants that are called over HTTP. What it
-is told by a flag can also stand in the environment, as DTC_DATA for --data, or in
-the file of --config, as data: flags go before the environment, and that before the
-file. 'dtc config check FILE' says what would hold.
+		Long: `serve runs transactions over participants: services that are called over HTTP, by
+an http:// or https:// URL, and databases: PostgreSQL, by a postgres:// URL, and
+MariaDB, by a mysql:// URL.
+
+What it is told by a flag can also stand in the environment, as DTC_DATA for --data,
+or in the file of --config, as data: flags go before the environment, and that before
+the file. 'dtc config check FILE' says what would hold.
 
 Participants, and how long to wait for them, follow the file without a restart:
 when it changes, and at SIGHUP.

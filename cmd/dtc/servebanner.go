@@ -136,5 +136,9 @@ func (g *greeting) try(cfg *config.Config) string {
 	if len(g.Participants) == 0 || g.Participants[0].URL == "" {
 		return curl + " " + g.URL + "/v1/participants"
 	}
-	return fmt.Sprintf(`%s %s/v1/transactions -H 'Content-Type: application/json' -d '{"branches":[{"participant":"%s"}]}'`, curl, g.URL, g.Participants[0].ID)
+	branch := fmt.Sprintf(`{"participant":"%s"}`, g.Participants[0].ID)
+	if cfg.Participants[g.Participants[0].ID].Database() != "" {
+		branch = fmt.Sprintf(`{"participant":"%s","payload":{"statements":[{"sql":"SELECT 1"}]}}`, g.Participants[0].ID)
+	}
+	return fmt.Sprintf(`%s %s/v1/transactions -H 'Content-Type: application/json' -d '{"branches":[%s]}'`, curl, g.URL, branch)
 }

@@ -32,6 +32,7 @@ func (p tokens) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 func TestConformance(t *testing.T) {
 	for name, opts := range map[string]*postgres.Options{"PruneByItself": nil, "PruneAtOnce": {PruneEvery: -1}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each has a server of its own
 			server := servers.Postgres(t)
 			w := newWorld(t, server)
 			dtctest.TestParticipant(t, func(t *testing.T) dtctest.Subject {

@@ -4,6 +4,7 @@ package postgres_test
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -15,9 +16,20 @@ import (
 	"github.com/dtc-project/dtc/test/internal/servers"
 )
 
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(grindEnv) != "":
+		os.Exit(grindChild())
+	case os.Getenv(doubtEnv) != "":
+		os.Exit(doubtChild())
+	}
+	os.Exit(servers.Main(m))
+}
+
 // world is a server with one database, taking part as "orders".
 type world struct {
 	server *servers.Server
+	name   string // of the database
 	dsn    string
 	pool   *pgxpool.Pool
 	db     *postgres.Database
@@ -27,7 +39,7 @@ func newWorld(t *testing.T, server *servers.Server) *world {
 	t.Helper()
 	name := servers.NewName()
 	server.NewDatabase(t, name)
-	w := &world{server: server, dsn: server.DSN(name)}
+	w := &world{server: server, name: name, dsn: server.DSN(name)}
 	w.pool = openPool(t, w.dsn)
 	w.exec(t, "CREATE TABLE token (xid text NOT NULL)")
 	w.db = w.participant(t, "orders", nil)
@@ -98,7 +110,10 @@ func arg(v any) json.RawMessage {
 
 func open(t *testing.T, list ...dtc.Participant) *dtc.Coordinator {
 	t.Helper()
-	c, err := dtc.Open(filepath.Join(t.TempDir(), "log"), &dtc.Config{Participants: list, SweepInterval: time.Second})
+	c, err := dtc.Open(filepath.Join(t.TempDir(), "log"), &dtc.Config{
+		Participants: list, SweepInterval: time.Second,
+		Timing: dtc.Timing{FinishBackoffCap: 500 * time.Millisecond}, // somebody waits for what was not possible at first
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,23 +52,44 @@ func TestStoppedBackend(t *testing.T) {
 	}
 }
 
-// TestFinishedByHand: somebody rolls a prepared branch back under a decision to commit.
+// TestFinishedByHand: somebody finishes a prepared branch against the decision, before it
+// is carried out. It is heuristic, and neither committed nor rolled back, to the caller, in
+// the outcome and in what is shown.
 func TestFinishedByHand(t *testing.T) {
 	w := newWorld(t, servers.SharedPostgres(t))
-	meddler := byHand{w.db, func(b dtc.Branch) {
-		w.exec(t, "ROLLBACK PREPARED '"+postgres.Name(b.XID, "orders")+"'")
-	}}
-	c := open(t, meddler)
-	_, err := c.Execute(t.Context(), "by-hand", dtc.Branch{
-		Participant: "orders",
-		Payload:     statements(postgres.Statement{SQL: "INSERT INTO token VALUES ($1)", Args: args("x")}),
-	})
-	var heuristic *dtc.HeuristicError
-	if !errors.As(err, &heuristic) {
-		t.Fatalf("error %v, want a *dtc.HeuristicError", err)
-	}
-	if o, err := c.Outcome(t.Context(), "by-hand"); o != dtc.Heuristic {
-		t.Errorf("outcome %v, %v", o, err)
+	t.Cleanup(func() { w.clean(t) })
+	for way, work := range ways {
+		for _, decision := range []dtc.Vote{dtc.VoteCommit, dtc.VoteAbort} {
+			t.Run(way+"/"+decision.String(), func(t *testing.T) {
+				t.Parallel() // each waits until it is sure
+				verb := map[dtc.Vote]string{dtc.VoteCommit: "ROLLBACK", dtc.VoteAbort: "COMMIT"}[decision]
+				meddler := byHand{w.db, func(b dtc.Branch) {
+					w.exec(t, verb+" PREPARED '"+postgres.Name(b.XID, "orders")+"'")
+				}}
+				var gid string
+				c := open(t, meddler, w.between(&gid, decision, func() {
+					if way == "Adopted" { // before the vote is noted a hand leaves no trace
+						eventually(t, "the vote is noted", func() bool { return w.count(t, "SELECT count(*) FROM dtc_branch WHERE name = $1", gid) == 1 })
+					}
+				}))
+				front := &proxied{dsn: w.dsn, db: w.db}
+				err := c.Run(t.Context(), "by-hand", func(ctx context.Context, tx *dtc.Tx) error {
+					gid = postgres.Name(tx.XID(), "orders")
+					return errors.Join(tx.Enlist("other", nil), work(ctx, front, tx))
+				})
+				var heuristic *dtc.HeuristicError
+				if decision == dtc.VoteCommit && !errors.As(err, &heuristic) { // a rollback is told at once
+					t.Errorf("error %v, want a *dtc.HeuristicError", err)
+				}
+				eventually(t, "it is shown", func() bool {
+					info, err := c.Transaction("by-hand")
+					return err == nil && info.State == "heuristic"
+				})
+				if o, err := c.Outcome(t.Context(), "by-hand"); o != dtc.Heuristic {
+					t.Errorf("outcome %v, %v", o, err)
+				}
+			})
+		}
 	}
 }
 
@@ -83,6 +104,13 @@ func (p byHand) Commit(ctx context.Context, b dtc.Branch) error {
 		p.meddle(b)
 	}
 	return p.Database.Commit(ctx, b)
+}
+
+func (p byHand) Rollback(ctx context.Context, b dtc.Branch) error {
+	if b.Attempt == 1 {
+		p.meddle(b)
+	}
+	return p.Database.Rollback(ctx, b)
 }
 
 // TestAdopted: somebody else does the work and prepares it under the name.
@@ -123,5 +151,57 @@ func TestAdopted(t *testing.T) {
 			t.Errorf("prepared: %v, applied: %d, error: %v", prepared, applied, err)
 		}
 		w.clean(t)
+	}
+}
+
+// TestStoppedAdopter: the server process of somebody who prepares by himself is stopped
+// before it comes to the prepare. All give the branch up, and then it is prepared all the
+// same: it is found and rolled back.
+func TestStoppedAdopter(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	c := open(t, w.db)
+	conn, err := pgx.Connect(t.Context(), w.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	pid := int(conn.PgConn().PID())
+	var xid dtc.XID
+	prepared := make(chan error, 1)
+	err = c.Run(t.Context(), "stopped", func(ctx context.Context, tx *dtc.Tx) error {
+		xid = tx.XID()
+		if err := tx.Enlist("orders", []byte(`{"adopted":true}`)); err != nil {
+			return err
+		}
+		for _, sql := range []string{"BEGIN", "INSERT INTO token VALUES ('" + xid.String() + "')"} {
+			if _, err := conn.Exec(ctx, sql); err != nil {
+				return err
+			}
+		}
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			return err
+		}
+		go func() {
+			_, err := conn.Exec(context.WithoutCancel(ctx), "PREPARE TRANSACTION '"+postgres.Name(xid, "orders")+"'")
+			prepared <- err
+		}()
+		return nil
+	})
+	if !errors.Is(err, dtc.ErrRolledBack) {
+		t.Errorf("error %v", err)
+	}
+	eventually(t, "it ends while the process is stopped", func() bool { return c.Stats().Unfinished == 0 })
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-prepared; err != nil {
+		t.Fatalf("nothing was prepared, so nothing was tried: %v", err)
+	}
+	eventually(t, "it is found and rolled back", func() bool {
+		held, _, err := w.effect(xid, "orders")
+		return err == nil && !held
+	})
+	if err := w.truth(c, "stopped", xid, false); err != nil {
+		t.Error(err)
 	}
 }

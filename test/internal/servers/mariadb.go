@@ -35,10 +35,15 @@ var mariadb = &kind{
 	},
 }
 
-// MariaDB starts a MariaDB server. The superuser is "root", without a password.
-func MariaDB(t testing.TB) *Server {
+// MariaDB starts a MariaDB server. The superuser is "root", without a password. Settings
+// are like "ssl-ca=FILE", and win over those that every server here has.
+func MariaDB(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	return start(t, mariadb, t.Cleanup)
+	var args []string
+	for _, s := range settings {
+		args = append(args, "--"+s)
+	}
+	return start(t, mariadb, t.Cleanup, args...)
 }
 
 // SharedMariaDB returns the server that all tests of this process share: for tests

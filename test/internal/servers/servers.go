@@ -33,6 +33,7 @@ type Server struct {
 	Dir string
 
 	kind    *kind
+	args    []string // besides those of the kind
 	cmd     *exec.Cmd
 	exited  chan struct{}
 	killed  bool
@@ -54,29 +55,36 @@ type kind struct {
 
 // start makes a server with a data directory of its own and waits until it
 // answers. What cleans up is handed to cleanup.
-func start(t testing.TB, k *kind, cleanup func(func())) *Server {
+func start(t testing.TB, k *kind, cleanup func(func()), args ...string) *Server {
 	t.Helper()
-	if os.Getenv("DTC_SKIP_DATABASES") == "1" {
-		t.Skipf("DTC_SKIP_DATABASES=1: NOTHING was tested against %s", k.name)
-	}
+	s := newServer(t, k, cleanup, args)
 	template, err := k.template()
 	if err != nil {
 		t.Fatalf("%s: %v", k.name, err)
+	}
+	if err := k.copyTree(template, s.data()); err != nil {
+		t.Fatalf("%s: copying the data directory: %v", k.name, err)
+	}
+	cleanup(s.stop)
+	s.Start(t)
+	return s
+}
+
+// newServer makes a server that has no data yet, and is not started.
+func newServer(t testing.TB, k *kind, cleanup func(func()), args []string) *Server {
+	t.Helper()
+	if os.Getenv("DTC_SKIP_DATABASES") == "1" {
+		t.Skipf("DTC_SKIP_DATABASES=1: NOTHING was tested against %s", k.name)
 	}
 	dir, err := k.tempDir()
 	if err != nil {
 		t.Fatalf("%s: %v", k.name, err)
 	}
 	cleanup(func() { os.RemoveAll(dir) })
-	s := &Server{Dir: dir, kind: k, logFile: filepath.Join(dir, "server.log")}
-	if err := k.copyTree(template, s.data()); err != nil {
-		t.Fatalf("%s: copying the data directory: %v", k.name, err)
-	}
+	s := &Server{Dir: dir, kind: k, args: args, logFile: filepath.Join(dir, "server.log")}
 	if s.Port, err = freePort(); err != nil {
 		t.Fatal(err)
 	}
-	cleanup(s.stop)
-	s.Start(t)
 	return s
 }
 
@@ -104,6 +112,7 @@ func (s *Server) launch() error {
 	if err != nil {
 		return err
 	}
+	args = append(args, s.args...)
 	log, err := os.OpenFile(s.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -153,6 +162,9 @@ func (s *Server) waitReady(limit time.Duration) error {
 		}
 	}
 }
+
+// TryStart is Start for a server that may refuse.
+func (s *Server) TryStart() error { return s.launch() }
 
 // Kill kills the server with SIGKILL and waits until it is gone: what it had not
 // made durable is lost, as far as a process can lose it.

@@ -74,6 +74,13 @@ func (k *kind) shared(t testing.TB) *Server {
 // atExit is guarded by shared's lock.
 var atExit []func()
 
+// AtExit has [Main] call f when all tests have ended.
+func AtExit(f func()) {
+	shared.Lock()
+	defer shared.Unlock()
+	atExit = append(atExit, f)
+}
+
 // Main runs the tests of a package that uses servers, and cleans up after them:
 //
 //	func TestMain(m *testing.M) { os.Exit(servers.Main(m)) }

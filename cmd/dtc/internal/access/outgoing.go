@@ -54,6 +54,26 @@ func Bearer(path string) func() (string, error) {
 		}
 		return &words[0], nil
 	}
+	return secret(r)
+}
+
+// Password returns a function that returns the password in a file: all that it holds but
+// the end of its line. It follows the file as [Bearer] does.
+func Password(path string) func() (string, error) {
+	r := &reloader[string]{what: "password file", paths: []string{path}, log: slog.Default()}
+	r.parse = func(contents [][]byte) (*string, error) {
+		text := strings.TrimSuffix(strings.TrimSuffix(string(contents[0]), "\n"), "\r")
+		if text == "" || strings.ContainsAny(text, "\r\n") {
+			return nil, fmt.Errorf("%s must hold a password in one line and nothing else", path)
+		}
+		return &text, nil
+	}
+	return secret(r)
+}
+
+// secret returns a function that reads when it is first called, and follows the file
+// from then on.
+func secret(r *reloader[string]) func() (string, error) {
 	return func() (string, error) {
 		if r.current.Load() == nil {
 			if err := r.open(); err != nil {

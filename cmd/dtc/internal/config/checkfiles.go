@@ -30,6 +30,10 @@ func (c *Config) checkFiles() error {
 			_, err := access.Bearer(p.BearerTokenFile)()
 			wrong(name+".bearer_token_file", err)
 		}
+		if p.PasswordFile != "" {
+			_, err := access.Password(p.PasswordFile)()
+			wrong(name+".password_file", err)
+		}
 		if p.CAFile != "" {
 			_, err := access.ClientConfig(p.CAFile, "", "", "")
 			wrong(name+".ca_file", err)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/cmd/dtc/internal/access"
+	"github.com/dtc-project/dtc/cmd/dtc/internal/database"
 	"github.com/dtc-project/dtc/dtchttp"
 )
 
@@ -57,18 +58,34 @@ type Config struct {
 	places map[string]Place
 }
 
-// Participant is a service that takes part in transactions. Participants can be
-// compared: what is equal need not be registered again.
+// Participant is a service or a database that takes part in transactions. Participants
+// can be compared: what is equal need not be registered again.
 type Participant struct {
 	URL                       string // may hold credentials: print it with [Participant.Address]
 	BearerTokenFile           string
+	PasswordFile              string // of a database
 	CAFile, CertFile, KeyFile string
 	ServerName                string
 	Timing                    dtc.Timing // complete
 }
 
+// Database returns what kind of database a participant is, or "" for a service.
+func (p Participant) Database() string { return database.Kind(p.URL) }
+
+// Source says how a database is reached.
+func (p Participant) Source() database.Source {
+	s := database.Source{URL: p.URL, Conns: p.Timing.Concurrency}
+	if p.PasswordFile != "" {
+		s.Password = access.Password(p.PasswordFile)
+	}
+	return s
+}
+
 // Address is the participant's URL without credentials.
 func (p Participant) Address() string {
+	if p.Database() != "" {
+		return database.Address(p.URL)
+	}
 	u, err := url.Parse(p.URL)
 	if err != nil {
 		return "(a URL that cannot be read)"

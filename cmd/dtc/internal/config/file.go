@@ -171,7 +171,7 @@ func participantSetting(key string) *Setting {
 	switch key {
 	case "url", "server_name":
 		return &Setting{Name: key, kind: text, field: func(c *Config) any { return new(string) }}
-	case "bearer_token_file", "ca_file", "cert_file", "key_file":
+	case "bearer_token_file", "password_file", "ca_file", "cert_file", "key_file":
 		return &Setting{Name: key, kind: path, field: func(c *Config) any { return new(string) }}
 	}
 	if s := find(key); s != nil && s.Live {
@@ -182,7 +182,7 @@ func participantSetting(key string) *Setting {
 
 // participantKeys are the keys that a participant can have.
 func participantKeys() []string {
-	names := []string{"url", "bearer_token_file", "ca_file", "cert_file", "key_file", "server_name"}
+	names := []string{"url", "bearer_token_file", "password_file", "ca_file", "cert_file", "key_file", "server_name"}
 	for _, s := range Settings {
 		if s.Live {
 			names = append(names, s.Name)
@@ -193,7 +193,7 @@ func participantKeys() []string {
 
 func (p *Participant) field(key string) *string {
 	return map[string]*string{
-		"url": &p.URL, "server_name": &p.ServerName, "bearer_token_file": &p.BearerTokenFile,
+		"url": &p.URL, "server_name": &p.ServerName, "bearer_token_file": &p.BearerTokenFile, "password_file": &p.PasswordFile,
 		"ca_file": &p.CAFile, "cert_file": &p.CertFile, "key_file": &p.KeyFile,
 	}[key]
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dtc-project/dtc/cmd/dtc/internal/database"
 	"github.com/dtc-project/dtc/dtchttp"
 )
 
@@ -151,6 +152,19 @@ func (l *loading) checkParticipant(id string, p Participant) {
 			l.mistake(at(), "participant %s has no url", id)
 		}
 		return
+	}
+	if p.Database() != "" {
+		if p.BearerTokenFile+p.CAFile+p.CertFile+p.KeyFile+p.ServerName != "" {
+			l.mistake(at("bearer_token_file", "ca_file", "cert_file", "key_file", "server_name"),
+				"participant %s is a database: it takes password_file, and what concerns TLS stands in its url (%s)", id, database.TLSParameters(p.URL))
+		}
+		if err := database.Check(p.URL); err != nil {
+			l.mistake(at("url"), "participant %s: %w", id, err)
+		}
+		return
+	}
+	if p.PasswordFile != "" {
+		l.mistake(at("password_file"), "participant %s: password_file is for databases; what a service wants to see is a bearer_token_file", id)
 	}
 	opts := &dtchttp.ParticipantOptions{}
 	if p.BearerTokenFile != "" {

@@ -170,3 +170,33 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDatabaseMistakes: a database is not configured like a service, and its password
+// stands in no mistake.
+func TestDatabaseMistakes(t *testing.T) {
+	for text, want := range map[string]string{
+		"url: 'postgres://u:hunter2@h/db', bearer_token_file: t":                  "participant orders is a database: it takes password_file",
+		"url: 'postgres://u:hunter2@h/db', ca_file: c":                            "sslrootcert",
+		"url: 'postgres://u:hunter2@h:port/db'":                                   "participant orders: its url cannot be read; write postgres://USER@HOST:PORT/DATABASE",
+		"url: 'postgres://u:hunter2@h/db?sslmode=often'":                          "sslmode is invalid",
+		"url: 'https://u:hunter2@h/', password_file: p":                           "password_file is for databases",
+		"url: 'mysql://u:hunter2@h/db', ca_file: c":                               "ssl-mode, ssl-ca, ssl-cert, ssl-key",
+		"url: 'mysql://u:hunter2@h/'":                                             "participant orders: its url cannot be used: it names no database",
+		"url: 'mongodb://u:hunter2@h/'":                                           "http",
+		"url: 'postgres://u:hunter2@h/db', concurrency: 0":                        "concurrency",
+		"url: 'postgres://u:hunter2@h/db?sslrootcert=/nowhere&sslmode=verify-ca'": "/nowhere",
+	} {
+		_, err := (&Sources{File: "f"}).Parse([]byte("participants:\n  orders: {" + text + "}\n"))
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "f:2: ") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	c, err := (&Sources{File: "f"}).Parse([]byte("participants:\n  orders: {url: 'postgres://u:hunter2@h/db?password=hunter2', password_file: p, prepare_timeout: 7s}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.Participants["orders"]
+	if p.Database() != "postgres" || p.Address() != "postgres://h/db" || p.PasswordFile != "p" || p.Source().Conns != 64 || p.Source().Password == nil {
+		t.Errorf("%+v", p)
+	}
+}

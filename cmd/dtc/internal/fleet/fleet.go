@@ -1,11 +1,14 @@
 // Package fleet keeps the participants of `dtc serve`: those that the configuration
-// names now, as callers over HTTP, registered with the coordinator.
+// names now, services that are called over HTTP and databases, registered with the
+// coordinator.
 //
 //  1. A new configuration is taken as a whole or not at all.
 //  2. A participant that did not change is not touched. One whose timing alone
 //     changed keeps its connections.
 //  3. What was replaced or taken out is closed when the last of its calls is over.
 //  4. Nothing told or logged holds the credentials of a URL.
+//  5. One that does not answer is used all the same. A database that answers and cannot
+//     keep what a participant promises is a mistake of the configuration.
 package fleet
 
 import (
@@ -23,6 +26,7 @@ import (
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/cmd/dtc/internal/access"
 	"github.com/dtc-project/dtc/cmd/dtc/internal/config"
+	"github.com/dtc-project/dtc/cmd/dtc/internal/database"
 	"github.com/dtc-project/dtc/dtchttp"
 )
 
@@ -48,8 +52,8 @@ type Fleet struct {
 
 type member struct {
 	config.Participant
-	ca     [sha256.Size]byte // of the content of the CAFile, which is read once
-	remote *remote
+	ca   [sha256.Size]byte // of the content of the CAFile, which is read once
+	link *link
 }
 
 // Open makes the participants of a configuration, and asks them whether they list.
@@ -64,12 +68,23 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Fleet, er
 		}
 		f.members[id] = m
 	}
-	f.probe(ctx, slices.Collect(maps.Values(f.members)))
+	if err := f.probe(ctx, slices.Collect(maps.Values(f.members))); err != nil {
+		f.Close()
+		return nil, err
+	}
 	return f, nil
 }
 
 func open(id string, p config.Participant) (*member, error) {
 	m := &member{Participant: p}
+	if p.Database() != "" {
+		made, err := database.New(id, p.Source())
+		if err != nil {
+			return nil, err
+		}
+		m.link = &link{peer: made}
+		return m, nil
+	}
 	opts := &dtchttp.ParticipantOptions{MaxIdleConns: p.Timing.Concurrency}
 	if p.BearerTokenFile != "" {
 		opts.Bearer = access.Bearer(p.BearerTokenFile)
@@ -87,7 +102,7 @@ func open(id string, p config.Participant) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.remote = &remote{Participant: made}
+	m.link = &link{peer: caller{made}}
 	return m, nil
 }
 
@@ -99,18 +114,25 @@ func sum(path string) (s [sha256.Size]byte, err error) {
 	return sha256.Sum256(content), err
 }
 
-func (f *Fleet) probe(ctx context.Context, members []*member) {
+// probe asks each whether it answers. The error is that of those that do, and must not
+// be used.
+func (f *Fleet) probe(ctx context.Context, members []*member) error {
 	ctx, cancel := context.WithTimeout(ctx, ProbeTime)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, m := range members {
+	unusable := make([]error, len(members))
+	for i, m := range members {
 		wg.Go(func() {
-			if err := m.remote.Probe(ctx); err != nil {
-				f.log.Warn("a participant does not answer yet; it is called all the same", "participant", m.remote.ID(), "url", m.remote.URL(), "error", err.Error())
+			switch err := m.link.Probe(ctx); {
+			case errors.Is(err, database.ErrUnusable):
+				unusable[i] = fmt.Errorf("participant %s at %s: %w", m.link.ID(), m.link.URL(), err)
+			case err != nil:
+				f.log.Warn("a participant does not answer yet; it is called all the same", "participant", m.link.ID(), "url", m.link.URL(), "error", err.Error())
 			}
 		})
 	}
 	wg.Wait()
+	return errors.Join(unusable...)
 }
 
 // Participants returns the participants, for the configuration of a coordinator.
@@ -119,7 +141,7 @@ func (f *Fleet) Participants() (all []dtc.Participant, timing map[string]dtc.Tim
 	defer f.mu.Unlock()
 	timing = map[string]dtc.Timing{}
 	for _, id := range slices.Sorted(maps.Keys(f.members)) {
-		all = append(all, f.members[id].remote)
+		all = append(all, f.members[id].link)
 		timing[id] = f.members[id].Timing
 	}
 	return all, timing
@@ -130,7 +152,7 @@ func (f *Fleet) Describe(id string) (kind, url string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if m := f.members[id]; m != nil {
-		return "http", m.remote.URL()
+		return m.link.Kind(), m.link.URL()
 	}
 	return "", ""
 }
@@ -154,7 +176,7 @@ func (f *Fleet) Apply(ctx context.Context, cfg *config.Config, c Registry) error
 			fresh[id] = old
 			continue
 		case old != nil && old.ca == ca && sameService(old.Participant, want):
-			fresh[id] = &member{want, ca, old.remote}
+			fresh[id] = &member{want, ca, old.link}
 		default:
 			m, err := open(id, want)
 			if err != nil {
@@ -168,21 +190,26 @@ func (f *Fleet) Apply(ctx context.Context, cfg *config.Config, c Registry) error
 	}
 	if mistakes != nil {
 		for _, m := range dialled {
-			m.remote.retire()
+			m.link.retire()
 		}
 		return errors.Join(mistakes...)
 	}
-	f.probe(ctx, dialled)
+	if err := f.probe(ctx, dialled); err != nil {
+		for _, m := range dialled {
+			m.link.retire()
+		}
+		return err
+	}
 	f.mu.Lock()
 	old := f.members
 	f.members = fresh
 	f.mu.Unlock()
 	for _, id := range slices.Sorted(maps.Keys(changed)) {
 		m := changed[id]
-		if err := c.RegisterWith(m.remote, m.Timing); err != nil {
+		if err := c.RegisterWith(m.link, m.Timing); err != nil {
 			f.log.Error("a participant could not be registered", "participant", id, "error", err.Error())
 		}
-		f.log.Info("a participant was registered", "participant", id, "url", m.remote.URL(), "listing", m.remote.Listing(), "new", old[id] == nil)
+		f.log.Info("a participant was registered", "participant", id, "url", m.link.URL(), "listing", m.link.Listing(), "new", old[id] == nil)
 	}
 	for _, id := range slices.Sorted(maps.Keys(old)) {
 		now := fresh[id]
@@ -192,8 +219,8 @@ func (f *Fleet) Apply(ctx context.Context, cfg *config.Config, c Registry) error
 			}
 			f.log.Info("a participant was taken out; branches that it has wait until it is put in again, or resolved", "participant", id)
 		}
-		if now == nil || now.remote != old[id].remote {
-			old[id].remote.retire()
+		if now == nil || now.link != old[id].link {
+			old[id].link.retire()
 		}
 	}
 	return nil
@@ -211,6 +238,6 @@ func (f *Fleet) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, m := range f.members {
-		m.remote.retire()
+		m.link.retire()
 	}
 }

@@ -1,0 +1,60 @@
+// Package mysql makes a MariaDB database a participant: the work of a branch is an XA
+// transaction of the server, prepared with XA PREPARE and ended with XA COMMIT or XA
+// ROLLBACK. MySQL 8.0.29 and newer are served by the same statements, but nothing here
+// was tested on MySQL.
+//
+// There are three ways to bring a branch about, and one [Database] serves them all:
+//
+//   - [Database.Do] gives a function the branch on a pinned connection and enlists it.
+//     Called again in the same distributed transaction it goes on with the same branch.
+//   - A payload with statements, for Execute and for callers in other languages; see
+//     [Statements].
+//   - An adopted branch: somebody else, in any language, has done the work and said
+//     XA PREPARE under the name that [Name] gives, with the row that [Database.Proof]
+//     gives; see [Adopted].
+//
+// # The row of a branch
+//
+// Each branch has one row in the table dtc_branch. It is inserted by the branch itself,
+// as its last statement, so it is visible if and only if the branch has committed: it is
+// the proof. Rolling a branch back inserts the same row from outside, with the other
+// state: it is the seal. As both have the same key:
+//
+//   - work that comes after the seal meets the key and is not prepared. The server would
+//     prepare it all the same, since the error undoes only the insert; so it is this
+//     package that stops;
+//   - a seal waits for a branch that has inserted its row, and finds out how it ended.
+//
+// The row also says which connection of which start of the server works for the branch.
+// It can be read before it is committed, so it is known even after the process that did
+// the work has died whom to end before anything is concluded.
+//
+// Rows below low water are dropped ([Database.Prune]); where none stands, low water
+// refuses a late prepare.
+//
+// # What is believed
+//
+//  1. A vote to commit rests on the OK of XA PREPARE and nothing else. A statement that
+//     has failed poisons the branch, whatever the server has undone of it: some errors
+//     undo the statement alone, and the rest would prepare.
+//  2. Without an answer to XA PREPARE the session is ended, and it is waited until it
+//     has left the server, before a listing is believed.
+//  3. A prepared branch belongs to its session. It is finished there; from elsewhere
+//     only when the session has left, and then an OK of XA COMMIT is believed once the
+//     row is visible. While a session is leaving the server may answer OK and commit
+//     nothing.
+//  4. "Unknown XID" is no acknowledgement: it is said of a branch that has not left its
+//     session too. The row tells what became of the branch. If there is none, a second
+//     long, the branch is sealed, and then it is certain that it was rolled back,
+//     against the decision.
+//  5. A lost connection or a server that shuts down or is read-only: no answer.
+//  6. Errors are told apart by their number, never by their text.
+//
+// # Connections
+//
+// The application's pool gives the connection of a branch. It is held until the branch
+// is finished, and then closed: no connection that has held a prepared or failed branch
+// is used again. Only that of a branch that has read and nothing else goes back. What
+// finishes branches from elsewhere has connections of its own, so that an application
+// that holds all of its pool is not waiting for itself.
+package mysql

@@ -1,0 +1,213 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dtc-project/dtc"
+)
+
+// Options are settings of a [Database]. The zero value, and nil, give the defaults.
+type Options struct {
+	// TablePrefix is what the names of the tables begin with; "dtc" if empty. At most
+	// 40 of [a-z_0-9]. They stand in the schema that the connections begin in.
+	TablePrefix string
+	// NoCreate leaves the tables to you; see [Schema].
+	NoCreate bool
+	// AllowLossy accepts a server that may lose votes in a crash: with
+	// innodb_flush_log_at_trx_commit or sync_binlog other than 1. For tests.
+	AllowLossy bool
+	// Isolation is that of the branches that [Database.Do] and statements begin; the
+	// session's own if zero.
+	Isolation sql.IsolationLevel
+	// FinishConns bounds the connections on which branches are finished, besides
+	// those of the pool; 8 if zero.
+	FinishConns int
+	// PruneEvery is after how many finished branches rows below low water are
+	// dropped; 256 if zero, never by itself if negative.
+	PruneEvery int
+	// Logger is for what goes wrong beside the work; slog.Default() if nil.
+	Logger *slog.Logger
+}
+
+// Database is a MariaDB database as a participant. All methods may be called
+// concurrently. It implements [dtc.Participant] and [dtc.Lister].
+type Database struct {
+	id     string
+	pool   *sql.DB
+	finish *sql.DB // of its own: see the package comment
+	dirty  *sql.DB // sees rows that are not committed
+	opts   Options
+	q      queries
+
+	mu       sync.Mutex
+	closed   bool
+	sessions map[dtc.XID]*session
+	low      map[dtc.LogID]dtc.XID // the highest low water seen
+
+	finished atomic.Int64
+	pruning  atomic.Bool
+}
+
+var (
+	_ dtc.Participant = (*Database)(nil)
+	_ dtc.Lister      = (*Database)(nil)
+)
+
+// ErrUnusable: the server cannot be a participant as it is. The message says what to
+// change.
+var ErrUnusable = errors.New("mysql: the server cannot take part in distributed transactions")
+
+// Open makes a database a participant of that id. The pool is the application's and
+// stays its own; [Database.Close] does not close it. The connector makes the connections
+// on which branches are finished: to the same server and schema, as the same account or
+// one that may end the other's connections. It is what sql.OpenDB takes, and may be the
+// pool's own. The tables are created if they are missing. A server that cannot keep what
+// a participant promises is refused with [ErrUnusable].
+//
+// While Open tries whether it can end a connection it takes one from the pool, which is
+// closed.
+func Open(ctx context.Context, id string, pool *sql.DB, finish driver.Connector, opts *Options) (*Database, error) {
+	d := &Database{id: id, pool: pool, sessions: map[dtc.XID]*session{}, low: map[dtc.LogID]dtc.XID{}}
+	if opts != nil {
+		d.opts = *opts
+	}
+	if d.opts.TablePrefix == "" {
+		d.opts.TablePrefix = defaultPrefix
+	}
+	if d.opts.FinishConns == 0 {
+		d.opts.FinishConns = 8
+	}
+	if d.opts.PruneEvery == 0 {
+		d.opts.PruneEvery = 256
+	}
+	if d.opts.Logger == nil {
+		d.opts.Logger = slog.Default()
+	}
+	create, err := Schema(d.opts.TablePrefix)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := literal(id); err != nil {
+		return nil, err
+	}
+	if d.opts.Isolation != 0 && isolations[d.opts.Isolation] == "" {
+		return nil, fmt.Errorf("mysql: %s: isolation level %v: the server does not have it", id, d.opts.Isolation)
+	}
+	d.finish = openFinish(finish, "READ COMMITTED", d.opts.FinishConns)
+	d.dirty = openFinish(finish, "READ UNCOMMITTED", max(1, d.opts.FinishConns/2))
+	if err := d.start(ctx, create); err != nil {
+		_ = d.finish.Close()
+		_ = d.dirty.Close()
+		return nil, fmt.Errorf("mysql: %s: %w", id, err)
+	}
+	return d, nil
+}
+
+var isolations = map[sql.IsolationLevel]string{
+	sql.LevelReadUncommitted: "READ UNCOMMITTED",
+	sql.LevelReadCommitted:   "READ COMMITTED",
+	sql.LevelRepeatableRead:  "REPEATABLE READ",
+	sql.LevelSerializable:    "SERIALIZABLE",
+}
+
+func openFinish(c driver.Connector, isolation string, conns int) *sql.DB {
+	db := sql.OpenDB(settled{c, isolation})
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return db
+}
+
+// settled is a connector whose sessions have the settings that finishing needs, whatever
+// the server's defaults and the application's are.
+type settled struct {
+	driver.Connector
+	isolation string
+}
+
+// Connect implements driver.Connector.
+func (c settled) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, ok := conn.(driver.ExecerContext)
+	if !ok {
+		_ = conn.Close()
+		return nil, errors.New("mysql: the driver's connections have no ExecContext")
+	}
+	for _, set := range []string{
+		"SET SESSION TRANSACTION ISOLATION LEVEL " + c.isolation,
+		"SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 1",
+	} {
+		if _, err := e.ExecContext(ctx, set, nil); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+	}
+	return conn, nil
+}
+
+func (d *Database) start(ctx context.Context, create string) error {
+	if err := d.probe(ctx); err != nil {
+		return err
+	}
+	if !d.opts.NoCreate {
+		// Where the tables are, nothing is touched: to create one, even if it is there,
+		// waits for prepared branches that have written to it, and this is who would end
+		// them.
+		var there int
+		err := d.finish.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"+
+			" AND TABLE_NAME IN ('"+d.q.branch+"', '"+d.q.lowWater+"')").Scan(&there)
+		if err != nil {
+			return fmt.Errorf("look for the tables: %w", safe(err))
+		}
+		for _, sql := range strings.SplitAfter(create, ";\n") {
+			if sql == "" || there == 2 {
+				break
+			}
+			if _, err := d.finish.ExecContext(ctx, sql); err != nil {
+				return fmt.Errorf("create the tables: %w", safe(err))
+			}
+		}
+	}
+	if err := d.tryTables(ctx); err != nil {
+		return err
+	}
+	return d.tryFence(ctx)
+}
+
+// ID implements [dtc.Participant].
+func (d *Database) ID() string { return d.id }
+
+// Close rolls back the work of branches that are not prepared, and closes the
+// connections that are not the pool's. What is prepared stays prepared. Close the
+// coordinator first.
+func (d *Database) Close() {
+	d.mu.Lock()
+	d.closed = true
+	var all []*session
+	for _, s := range d.sessions {
+		all = append(all, s)
+	}
+	clear(d.sessions)
+	d.mu.Unlock()
+	for _, s := range all {
+		s.cancel()
+		if s.lock(context.Background()) == nil {
+			s.end(errClosed)
+			s.unlock()
+		}
+	}
+	_ = d.finish.Close()
+	_ = d.dirty.Close()
+}

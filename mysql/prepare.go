@@ -1,0 +1,232 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/dtc-project/dtc"
+)
+
+var (
+	errGone = errors.New("the work of this branch is not there: it was done by a process that has ended, or its connection was lost")
+	errBare = errors.New("no branch is prepared under this name with its row (see Proof)")
+)
+
+// Prepare implements [dtc.Participant].
+func (d *Database) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
+	d.noteLowWater(b)
+	if len(b.Payload) == 0 {
+		s := d.find(b.XID)
+		if s == nil {
+			return d.attest(ctx, b, errGone)
+		}
+		return d.prepareSession(ctx, b, s)
+	}
+	p, err := parsePayload(b.Payload)
+	if err != nil {
+		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("mysql: %s: %w", d.id, err))
+	}
+	if p.Adopted {
+		return d.attest(ctx, b, errBare)
+	}
+	return d.prepareStatements(ctx, b, p.Statements)
+}
+
+// prepareStatements executes and prepares a branch of plain statements. A call for the
+// same branch that is under way in this process is waited for; what another has left is
+// looked at first, since the statements would wait for its locks.
+func (d *Database) prepareStatements(ctx context.Context, b dtc.Branch, list []Statement) (dtc.Vote, error) {
+	for {
+		s, _, err := d.session(b.XID)
+		if err != nil {
+			return dtc.VoteAbort, err
+		}
+		if err := s.lock(ctx); err != nil {
+			return dtc.VoteAbort, dtc.NoAnswer(err)
+		}
+		if s.err != nil { // it ended while this call waited
+			s.unlock()
+			d.forget(b.XID, s)
+			continue
+		}
+		v, err := d.statements(ctx, b, s, list)
+		if !s.prepared {
+			s.end(errOver)
+			d.forget(b.XID, s)
+		}
+		s.unlock()
+		return v, err
+	}
+}
+
+func (d *Database) statements(ctx context.Context, b dtc.Branch, s *session, list []Statement) (dtc.Vote, error) {
+	if s.prepared {
+		return dtc.VoteCommit, nil
+	}
+	if s.conn == nil {
+		switch st, err := d.before(ctx, b); {
+		case err != nil:
+			return dtc.VoteAbort, err
+		case st == held, st == committed:
+			return dtc.VoteCommit, nil
+		case st == rolledBack:
+			return dtc.VoteAbort, d.rolledBefore()
+		}
+		if err := d.beginIn(ctx, b, s); err != nil {
+			return dtc.VoteAbort, dtc.NoAnswer(err)
+		}
+	}
+	working, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)() // a rollback that overtakes
+	s.tx.ctx = working
+	if err := execStatements(working, s.tx, list); err != nil {
+		clean := s.end(err)
+		err = fmt.Errorf("mysql: %s: %w", d.id, err)
+		if isTransient(err) {
+			return dtc.VoteAbort, dtc.NoAnswer(err) // tried again: nothing was prepared
+		}
+		return dtc.VoteAbort, refused(clean, err)
+	}
+	return d.prepare(ctx, b, s)
+}
+
+// before looks what an earlier call, whose answer was lost, has left of a branch.
+func (d *Database) before(ctx context.Context, b dtc.Branch) (st standing, err error) {
+	if r, err := d.peek(ctx, b); err != nil || r.state == "" {
+		return absent, err
+	}
+	err = d.alone(ctx, b, func(q *sql.Conn) (err error) {
+		st, err = d.standing(ctx, q, b)
+		return err
+	})
+	if err != nil {
+		err = dtc.NoAnswer(err)
+	}
+	return st, err
+}
+
+// refused returns the reason of a vote to abort. It needs no rollback to follow if
+// nothing is held.
+func refused(clean bool, err error) error {
+	if clean {
+		return dtc.Refuse(err)
+	}
+	return err
+}
+
+func (d *Database) rolledBefore() error {
+	return dtc.Refuse(fmt.Errorf("mysql: %s: the branch was already rolled back", d.id))
+}
+
+// prepareSession prepares what was done in calls of Do.
+func (d *Database) prepareSession(ctx context.Context, b dtc.Branch, s *session) (dtc.Vote, error) {
+	if err := s.lock(ctx); err != nil {
+		return dtc.VoteAbort, dtc.NoAnswer(err) // a function given to Do still runs
+	}
+	defer s.unlock()
+	switch {
+	case s.prepared:
+		return dtc.VoteCommit, nil
+	case d.find(b.XID) != s: // it ended while this call waited
+		return d.attest(ctx, b, errGone)
+	}
+	defer func() {
+		if !s.prepared {
+			d.forget(b.XID, s)
+		}
+	}()
+	switch {
+	case s.err != nil:
+		err := s.err
+		return dtc.VoteAbort, refused(s.end(err), fmt.Errorf("mysql: %s: %w", d.id, err))
+	case s.conn == nil: // enlisted, and nothing was done
+		s.end(errOver)
+		return dtc.VoteReadOnly, nil
+	}
+	return d.prepare(ctx, b, s)
+}
+
+// prepare proves and prepares the session's branch. The session stays with it: only
+// there can the branch be finished at once. The caller holds it.
+func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.Vote, error) {
+	abort := func(doing string, err error) (dtc.Vote, error) {
+		clean := s.end(errOver)
+		err = d.failed(doing, err)
+		if isTransient(err) && len(b.Payload) > 0 {
+			return dtc.VoteAbort, dtc.NoAnswer(err) // the statements are executed again
+		}
+		return dtc.VoteAbort, refused(clean, err)
+	}
+	reads, err := s.tx.readOnly(ctx)
+	if err != nil {
+		return abort("prepare", err)
+	}
+	if reads {
+		s.release()
+		return dtc.VoteReadOnly, nil
+	}
+	row, err := d.q.insert(b, stateCommitted)
+	if err != nil {
+		return abort("prepare", err)
+	}
+	if _, err := s.conn.ExecContext(ctx, row); err != nil {
+		if number(err) != codeDuplicate {
+			return abort("write the branch's row", err)
+		}
+		s.end(errOver)
+		return d.ended(ctx, b)
+	}
+	// Low water is read elsewhere, because the branch may see the state of its beginning;
+	// and after the row stands: a rollback that has let low water pass has either met the
+	// row, or stored what is read now.
+	below, err := d.below(ctx, d.finish, b)
+	if err != nil {
+		s.end(errOver)
+		return dtc.VoteAbort, err
+	}
+	if below {
+		return abort("prepare", &ownError{errors.New("the transaction is over (below low water)")})
+	}
+	if _, err := s.conn.ExecContext(ctx, "XA END "+s.name); err != nil {
+		return abort("end the branch", err)
+	}
+	_, err = s.conn.ExecContext(ctx, "XA PREPARE "+s.name)
+	switch {
+	case err == nil:
+		s.prepared = true
+		return dtc.VoteCommit, nil
+	case gone(err):
+		// It may or may not be prepared, now or when the server comes to it. The next
+		// call finds out, after it has ended the session: nothing is undone here.
+		conn := s.conn
+		s.conn, s.unclean = nil, true
+		s.end(errOver)
+		drop(conn)
+		return dtc.VoteAbort, d.noAnswer("prepare", err)
+	}
+	return abort("prepare", err)
+}
+
+// ended answers a prepare that has met the row of its branch.
+func (d *Database) ended(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
+	switch st, err := d.before(ctx, b); {
+	case err != nil:
+		return dtc.VoteAbort, err
+	case st == held, st == committed:
+		return dtc.VoteCommit, nil // as the first time
+	case st == rolledBack:
+		return dtc.VoteAbort, d.rolledBefore()
+	}
+	// Dropped in between: low water has passed it, which the next attempt will see.
+	return dtc.VoteAbort, dtc.NoAnswer(fmt.Errorf("mysql: %s: the branch's row has just been dropped", d.id))
+}
+
+// Proof returns the statement that writes the row of a branch which somebody else does
+// and prepares, its last before XA END; see [Adopted]. It is for this database, whose
+// tables' names stand in it.
+func (d *Database) Proof(xid dtc.XID, id dtc.TxID) (string, error) {
+	return d.q.insert(dtc.Branch{XID: xid, Participant: d.id, TxID: id}, stateCommitted)
+}

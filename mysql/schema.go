@@ -1,0 +1,132 @@
+package mysql
+
+import (
+	"encoding/hex"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/dtc-project/dtc"
+)
+
+const defaultPrefix = "dtc"
+
+var validPrefix = regexp.MustCompile(`^[a-z_][a-z_0-9]{0,39}$`)
+
+// The states of a row.
+const (
+	stateCommitted  = "committed"   // written by the branch itself: visible if it has committed
+	stateRolledBack = "rolled_back" // written from outside: it can commit no more
+)
+
+// Schema returns the statements that create the tables, for those who migrate by hand
+// and set [Options.NoCreate]. An empty prefix is the default one, "dtc".
+func Schema(tablePrefix string) (string, error) {
+	if tablePrefix == "" {
+		tablePrefix = defaultPrefix
+	}
+	if !validPrefix.MatchString(tablePrefix) {
+		return "", fmt.Errorf("mysql: table prefix %q: want at most 40 of [a-z_0-9], not beginning with a digit", tablePrefix)
+	}
+	return strings.ReplaceAll(schema, "{prefix}", tablePrefix), nil
+}
+
+const schema = `CREATE TABLE IF NOT EXISTS {prefix}_branch (
+	name          varchar(129) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+	participant   varchar(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	log           varchar(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	incarnation   bigint unsigned NOT NULL,
+	seq           bigint unsigned NOT NULL,
+	tx_id         varbinary(128)  NOT NULL,
+	state         varchar(12)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	connection_id bigint unsigned NOT NULL,
+	server_start  bigint          NOT NULL,
+	KEY {prefix}_branch_order (participant, log, incarnation, seq)
+) ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS {prefix}_low_water (
+	participant varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	log         varchar(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	incarnation bigint unsigned NOT NULL,
+	seq         bigint unsigned NOT NULL,
+	PRIMARY KEY (participant, log)
+) ENGINE=InnoDB;
+`
+
+// queries are the statements over the tables of one prefix. Names of branches stand in
+// them as literals: of their characters none means anything to SQL.
+type queries struct {
+	branch, lowWater string
+	start            string // an expression: when the server was started, in seconds
+}
+
+func queriesOf(prefix string, mariadb bool) queries {
+	status := "performance_schema.global_status"
+	if mariadb {
+		status = "information_schema.GLOBAL_STATUS"
+	}
+	return queries{
+		branch: prefix + "_branch", lowWater: prefix + "_low_water",
+		// Both count from the same reading of the clock, SET TIMESTAMP included, so the
+		// difference is the same for as long as the server runs.
+		start: "(SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED) FROM " +
+			status + " WHERE VARIABLE_NAME = 'Uptime')",
+	}
+}
+
+// insert returns the statement that writes the row of a branch. The row of the branch's
+// own hand names the session that executes it.
+func (q queries) insert(b dtc.Branch, state string) (string, error) {
+	xid, err := literal(b.XID.String())
+	if err != nil {
+		return "", err
+	}
+	participant, err := literal(b.Participant)
+	if err != nil {
+		return "", err
+	}
+	session := "0, 0"
+	if state == stateCommitted {
+		session = "CONNECTION_ID(), " + q.start
+	}
+	return fmt.Sprintf("INSERT INTO %s (name, participant, log, incarnation, seq, tx_id, state, connection_id, server_start)"+
+		" VALUES ('%s', %s, '%s', %d, %d, X'%s', '%s', %s)",
+		q.branch, strings.Trim(xid, "'")+"."+strings.Trim(participant, "'"), participant, b.XID.Log,
+		b.XID.Incarnation.Number, b.XID.Seq, hex.EncodeToString([]byte(b.TxID)), state, session), nil
+}
+
+// row returns the statement that reads a branch's row. Whether it sees one that is not
+// committed depends on the session.
+func (q queries) row(b dtc.Branch) string {
+	return fmt.Sprintf("SELECT state, connection_id, server_start = %s FROM %s WHERE name = '%s'",
+		q.start, q.branch, rowKey(b.XID, b.Participant))
+}
+
+func (q queries) state(b dtc.Branch) string {
+	return fmt.Sprintf("SELECT state FROM %s WHERE name = '%s'", q.branch, rowKey(b.XID, b.Participant))
+}
+
+func (q queries) storedLow(participant string, log dtc.LogID) string {
+	return fmt.Sprintf("SELECT incarnation, seq FROM %s WHERE participant = '%s' AND log = '%s'", q.lowWater, participant, log)
+}
+
+// raiseLow never lowers. The assignments are made in order, so the one that looks at the
+// old incarnation comes first.
+func (q queries) raiseLow(participant string, lw dtc.XID) string {
+	return fmt.Sprintf("INSERT INTO %s (participant, log, incarnation, seq) VALUES ('%s', '%s', %d, %d) ON DUPLICATE KEY UPDATE"+
+		" seq = IF(VALUES(incarnation) > incarnation OR VALUES(incarnation) = incarnation AND VALUES(seq) > seq, VALUES(seq), seq),"+
+		" incarnation = GREATEST(incarnation, VALUES(incarnation))",
+		q.lowWater, participant, lw.Log, lw.Incarnation.Number, lw.Seq)
+}
+
+// below returns the statement that finds rows below low water, and drop the one that
+// drops a row by its name. A DELETE that looked for them, or had a list of names, might
+// walk over the rows of branches in work, and wait for their locks.
+func (q queries) below(participant string, lw dtc.XID, limit int) string {
+	return fmt.Sprintf("SELECT name FROM %s WHERE participant = '%s' AND log = '%s'"+
+		" AND (incarnation < %d OR incarnation = %[4]d AND seq < %d) ORDER BY incarnation, seq LIMIT %d",
+		q.branch, participant, lw.Log, lw.Incarnation.Number, lw.Seq, limit)
+}
+
+func (q queries) drop(name string) string {
+	return fmt.Sprintf("DELETE FROM %s WHERE name = '%s'", q.branch, name)
+}

@@ -1,0 +1,74 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/postgres"
+	"github.com/dtc-project/dtc/test/internal/servers"
+)
+
+// pooled opens the database as a participant behind a pooler in that mode.
+func (w *world) pooled(t *testing.T, mode string) *proxied {
+	t.Helper()
+	p := &proxied{dsn: w.server.PgBouncer(t, mode).DSN(w.name)}
+	var err error
+	if p.db, err = postgres.Open(t.Context(), "orders", openPool(t, p.dsn), nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.db.Close)
+	return p
+}
+
+// TestPgBouncer: behind a pooler in transaction mode a branch is prepared on one connection
+// of the server and ended on another.
+func TestPgBouncer(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	p := w.pooled(t, "transaction")
+	for way, work := range ways {
+		for _, vote := range []dtc.Vote{dtc.VoteCommit, dtc.VoteAbort} {
+			t.Run(way+"/"+vote.String(), func(t *testing.T) {
+				var gid string
+				var xid dtc.XID
+				c := open(t, p.db, w.between(&gid, vote, func() {}))
+				err := c.Run(t.Context(), "pooled", func(ctx context.Context, tx *dtc.Tx) error {
+					xid, gid = tx.XID(), postgres.Name(tx.XID(), "orders")
+					return errors.Join(tx.Enlist("other", nil), work(ctx, p, tx))
+				})
+				if vote == dtc.VoteCommit && err != nil || vote == dtc.VoteAbort && !errors.Is(err, dtc.ErrRolledBack) {
+					t.Fatal(err)
+				}
+				if err := w.truth(c, "pooled", xid, err == nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	w.clean(t)
+}
+
+// TestSealsBehindPgBouncer: the number of a connection is the pooler's own; those whom a seal
+// waits for are found all the same.
+func TestSealsBehindPgBouncer(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	w.seals(t, w.server.PgBouncer(t, "transaction"), "&default_query_exec_mode=exec")
+}
+
+// TestStatementPooling: no transaction can be had there, and that is what is told.
+func TestStatementPooling(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	p := w.pooled(t, "statement")
+	c := open(t, p.db)
+	err := c.Run(t.Context(), "statement", func(ctx context.Context, tx *dtc.Tx) error {
+		return p.db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error { return insert(ctx, q, tx.XID()) })
+	})
+	if err == nil || !strings.Contains(err.Error(), "08P01") {
+		t.Errorf("error %v", err)
+	}
+	w.clean(t)
+}
