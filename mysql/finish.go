@@ -92,9 +92,12 @@ func (d *Database) finishHere(ctx context.Context, b dtc.Branch, verb string) (b
 	defer s.unlock()
 	defer d.forget(b.XID, s)
 	if s.prepared {
-		_, err := s.conn.ExecContext(ctx, verb+s.name)
-		s.end(errOver)
-		return err == nil, nil
+		if _, err := s.conn.ExecContext(ctx, verb+s.name); err != nil {
+			s.end(errOver)
+			return false, nil
+		}
+		d.giveBack(s)
+		return true, nil
 	}
 	return s.end(errOver) && verb == xaRollback, nil
 }
@@ -210,7 +213,7 @@ func (d *Database) unfinished(err error) error {
 // waits for a session that has inserted the row and has not ended, and gives up soon:
 // whoever is alone with the branch then looks again.
 func (d *Database) seal(ctx context.Context, q querier, b dtc.Branch) (bool, error) {
-	insert, err := d.q.insert(b, stateRolledBack)
+	insert, err := d.q.insert(b, stateRolledBack, "")
 	if err != nil {
 		return false, err
 	}

@@ -57,7 +57,15 @@ CREATE TABLE IF NOT EXISTS {prefix}_low_water (
 type queries struct {
 	branch, lowWater string
 	start            string // an expression: when the server was started, in seconds
+	compound         bool   // the server takes several statements in one
 }
+
+// startVariable is what a session of ours remembers the start of its server in: to compute
+// it costs more than all else that a branch does.
+const startVariable = "@dtc_server_start"
+
+// remember returns the statement that sets the variable.
+func (q queries) remember() string { return "SET " + startVariable + " = " + q.start }
 
 func queriesOf(prefix string, mariadb bool) queries {
 	status := "performance_schema.global_status"
@@ -70,12 +78,14 @@ func queriesOf(prefix string, mariadb bool) queries {
 		// difference is the same for as long as the server runs.
 		start: "(SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED) FROM " +
 			status + " WHERE VARIABLE_NAME = 'Uptime')",
+		compound: mariadb,
 	}
 }
 
 // insert returns the statement that writes the row of a branch. The row of the branch's
-// own hand names the session that executes it.
-func (q queries) insert(b dtc.Branch, state string) (string, error) {
+// own hand names the session that executes it, and the start of the server, which is the
+// given expression.
+func (q queries) insert(b dtc.Branch, state, start string) (string, error) {
 	xid, err := literal(b.XID.String())
 	if err != nil {
 		return "", err
@@ -86,7 +96,7 @@ func (q queries) insert(b dtc.Branch, state string) (string, error) {
 	}
 	session := "0, 0"
 	if state == stateCommitted {
-		session = "CONNECTION_ID(), " + q.start
+		session = "CONNECTION_ID(), " + start
 	}
 	return fmt.Sprintf("INSERT INTO %s (name, participant, log, incarnation, seq, tx_id, state, connection_id, server_start)"+
 		" VALUES ('%s', %s, '%s', %d, %d, X'%s', '%s', %s)",
@@ -94,11 +104,11 @@ func (q queries) insert(b dtc.Branch, state string) (string, error) {
 		b.XID.Incarnation.Number, b.XID.Seq, hex.EncodeToString([]byte(b.TxID)), state, session), nil
 }
 
-// row returns the statement that reads a branch's row. Whether it sees one that is not
-// committed depends on the session.
+// row returns the statement that reads a branch's row, on a session that remembers the
+// start. Whether it sees one that is not committed depends on the session.
 func (q queries) row(b dtc.Branch) string {
 	return fmt.Sprintf("SELECT state, connection_id, server_start = %s FROM %s WHERE name = '%s'",
-		q.start, q.branch, rowKey(b.XID, b.Participant))
+		startVariable, q.branch, rowKey(b.XID, b.Participant))
 }
 
 func (q queries) state(b dtc.Branch) string {
