@@ -20,11 +20,18 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/mysql"
+	"github.com/dtc-project/dtc/test/internal/grind"
 	"github.com/dtc-project/dtc/test/internal/servers"
 )
 
 func TestMain(m *testing.M) {
 	_ = mysqldriver.SetLogger(log.New(io.Discard, "", 0)) // killed servers and sessions are meant
+	switch {
+	case grind.IsChild():
+		os.Exit(grind.Child(openBank))
+	case grind.IsDoubtChild():
+		os.Exit(grind.DoubtChild(openLeaver, func(int64) []byte { return nil }))
+	}
 	os.Exit(servers.Main(m))
 }
 

@@ -66,23 +66,10 @@ var ways = map[string]func(ctx context.Context, p *proxied, id dtc.TxID, tx *dtc
 		if err := tx.Enlist("orders", []byte(`{"adopted":true}`)); err != nil {
 			return err // enlisted before it is prepared: so nobody takes it for an orphan
 		}
-		conn, err := p.pool.Conn(ctx)
-		if err != nil {
+		return prepareAside(ctx, p.pool, p.db, tx.XID(), id, func(q *sql.Conn) error {
+			_, err := q.ExecContext(ctx, "INSERT INTO token (xid) VALUES ('"+tx.XID().String()+"')")
 			return err
-		}
-		defer func() { _ = discard(conn) }()
-		proof, err := p.db.Proof(tx.XID(), id)
-		if err != nil {
-			return err
-		}
-		name := mysql.Name(tx.XID(), "orders")
-		for _, sql := range []string{"XA START " + name, "INSERT INTO token (xid) VALUES ('" + tx.XID().String() + "')", proof, "XA END " + name} {
-			if _, err := conn.ExecContext(ctx, sql); err != nil {
-				return err
-			}
-		}
-		_, _ = conn.ExecContext(ctx, "XA PREPARE "+name)
-		return nil
+		})
 	},
 }
 
