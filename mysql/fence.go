@@ -65,6 +65,13 @@ func (d *Database) peek(ctx context.Context, b dtc.Branch) (r row, err error) {
 // standing looks what became of a branch. A session that still works for it, or holds it,
 // is ended before: whoever asks has given up on it, or has lost it.
 func (d *Database) standing(ctx context.Context, q querier, b dtc.Branch) (standing, error) {
+	return d.look(ctx, q, b, true)
+}
+
+// look is standing if it lists. The list has all that is prepared in the server, so with
+// many branches in doubt it is most of the work; without it a branch that has its row and
+// no session is said to be held, when it may just be undone. Who then finishes it is told.
+func (d *Database) look(ctx context.Context, q querier, b dtc.Branch, lists bool) (standing, error) {
 	if state, err := d.state(ctx, q, b); err != nil || state != "" {
 		return standingOf(state), err
 	}
@@ -76,6 +83,9 @@ func (d *Database) standing(ctx context.Context, q querier, b dtc.Branch) (stand
 		if err := d.fence(ctx, q, r.session); err != nil {
 			return absent, err
 		}
+	}
+	if !lists && r.state == stateCommitted {
+		return held, nil
 	}
 	listed, err := d.listed(ctx, q, b)
 	switch {

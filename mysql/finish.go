@@ -109,8 +109,9 @@ func (d *Database) commitElsewhere(ctx context.Context, q *sql.Conn, b dtc.Branc
 		return err
 	}
 	var missing time.Time // since when it is not there
+	lists := false
 	for began := time.Now(); ; {
-		st, err := d.standing(ctx, q, b)
+		st, err := d.look(ctx, q, b, lists)
 		if err != nil {
 			return err
 		}
@@ -125,6 +126,7 @@ func (d *Database) commitElsewhere(ctx context.Context, q *sql.Conn, b dtc.Branc
 			missing = time.Time{}
 			// An OK is believed by the next look, which must see the row.
 			_, err = q.ExecContext(ctx, xaCommit+name)
+			lists = lists || err != nil
 			if err != nil && !busy(err) && number(err) != codeRolledBack {
 				return d.unfinished(err)
 			}
@@ -161,8 +163,9 @@ func (d *Database) rollbackElsewhere(ctx context.Context, q *sql.Conn, b dtc.Bra
 	if err != nil {
 		return err
 	}
+	lists := false
 	for began := time.Now(); ; {
-		st, err := d.standing(ctx, q, b)
+		st, err := d.look(ctx, q, b, lists)
 		if err != nil {
 			return err
 		}
@@ -176,6 +179,12 @@ func (d *Database) rollbackElsewhere(ctx context.Context, q *sql.Conn, b dtc.Bra
 			fallthrough
 		case held, bare:
 			_, err = q.ExecContext(ctx, xaRollback+name)
+			lists = lists || err != nil
+			if st == held && err == nil { // with its row, so nothing else stands in the way of a seal
+				if sealed, err := d.seal(ctx, q, b); err == nil && sealed {
+					return nil
+				}
+			}
 			if err != nil && !busy(err) && number(err) != codeRolledBack {
 				return d.unfinished(err)
 			}

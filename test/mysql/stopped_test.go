@@ -154,7 +154,11 @@ func (w *world) session(t *testing.T, b dtc.Branch) (id int) {
 // byHand finishes a prepared branch against the adapter.
 func (w *world) byHand(t *testing.T, b dtc.Branch, verb string) {
 	t.Helper()
-	w.exec(t, fmt.Sprintf("KILL CONNECTION %d", w.session(t, b)))
+	id := w.session(t, b)
+	w.exec(t, fmt.Sprintf("KILL CONNECTION %d", id))
+	eventually(t, "the session leaves", func() bool { // before, an OK may be none
+		return w.count(t, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ?", id) == 0
+	})
 	var err error
 	eventually(t, verb+" by hand", func() bool {
 		_, err = w.admin.Exec(verb + " " + mysql.Name(b.XID, b.Participant))
