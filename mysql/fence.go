@@ -49,10 +49,11 @@ type row struct {
 	state   string // "" if there is none
 	session uint64 // the connection's id
 	current bool   // the server has not been started since, so the id is that session's
+	replica bool   // the server was read-only
 }
 
 func (d *Database) peek(ctx context.Context, b dtc.Branch) (r row, err error) {
-	err = d.dirty.QueryRowContext(ctx, d.q.row(b)).Scan(&r.state, &r.session, &r.current)
+	err = d.dirty.QueryRowContext(ctx, d.q.row(b)).Scan(&r.state, &r.session, &r.current, &r.replica)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return row{}, nil
@@ -84,7 +85,7 @@ func (d *Database) look(ctx context.Context, q querier, b dtc.Branch, lists bool
 			return absent, err
 		}
 	}
-	if !lists && r.state == stateCommitted {
+	if !lists && r.state == stateCommitted && !r.replica {
 		return held, nil
 	}
 	listed, err := d.listed(ctx, q, b)

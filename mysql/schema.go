@@ -107,7 +107,7 @@ func (q queries) insert(b dtc.Branch, state, start string) (string, error) {
 // row returns the statement that reads a branch's row, on a session that remembers the
 // start. Whether it sees one that is not committed depends on the session.
 func (q queries) row(b dtc.Branch) string {
-	return fmt.Sprintf("SELECT state, connection_id, server_start = %s FROM %s WHERE name = '%s'",
+	return fmt.Sprintf("SELECT state, connection_id, server_start = %s, @@global.read_only FROM %s WHERE name = '%s'",
 		startVariable, q.branch, rowKey(b.XID, b.Participant))
 }
 

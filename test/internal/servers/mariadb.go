@@ -35,10 +35,11 @@ var mariadb = &kind{
 	},
 }
 
-// MariaDB starts a MariaDB server. The superuser is "root", without a password.
-func MariaDB(t testing.TB) *Server {
+// MariaDB starts a MariaDB server. The superuser is "root", without a password. Flags are
+// like "--log-bin", and win over those that every server here has.
+func MariaDB(t testing.TB, flags ...string) *Server {
 	t.Helper()
-	return start(t, mariadb, t.Cleanup)
+	return start(t, mariadb, t.Cleanup, flags...)
 }
 
 // SharedMariaDB returns the server that all tests of this process share: for tests
