@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -51,27 +50,11 @@ func TestLate(t *testing.T) {
 	w.clean(t)
 }
 
-// lying is a protocol in which the server is asked something else than to commit, the first
-// time, and says OK.
-func lying(client, server net.Conn) wire.Codec { return &liar{Codec: wire.MySQL(client, server)} }
-
-type liar struct {
-	wire.Codec
-	done bool
-}
-
-func (l *liar) Request() (raw []byte, text string, err error) {
-	if raw, text, err = l.Codec.Request(); !l.done && strings.HasPrefix(text, atCommit) {
-		l.done, raw = true, append([]byte{5, 0, 0, 0, 3}, "DO 0"...)
-	}
-	return raw, text, err
-}
-
 // TestOKIsNoProof: the server says OK to a commit from another session and has not
 // committed, as it may while a session leaves. Here it was asked something else.
 func TestOKIsNoProof(t *testing.T) {
 	w := newWorld(t, servers.SharedMariaDB(t))
-	p := w.through(t, lying)
+	p := w.through(t, lying(atCommit, 1, nil))
 	b := w.branch(1)
 	if v, err := w.db.Prepare(t.Context(), b); v != dtc.VoteCommit || err != nil {
 		t.Fatal(v, err)
