@@ -36,7 +36,7 @@ var errNotOwner = errors.New("the account may not end the connection of a branch
 func (d *Database) state(ctx context.Context, q querier, b dtc.Branch) (state string, err error) {
 	err = q.QueryRowContext(ctx, d.q.state(b)).Scan(&state)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows), number(err) == codeLockWait: // it is locked
 		return "", nil
 	case err != nil:
 		return "", d.noAnswer("read the branch's row", err)

@@ -225,7 +225,7 @@ func (d *Database) vote(ctx context.Context, b dtc.Branch, s *session) (dtc.Vote
 // execute executes statements one after the other until one fails, in one message if the
 // server can.
 func (d *Database) execute(ctx context.Context, q querier, list ...string) error {
-	if d.q.compound {
+	if d.q.mariadb {
 		list = []string{"BEGIN NOT ATOMIC " + strings.Join(list, "; ") + "; END"}
 	}
 	for _, sql := range list {
