@@ -18,14 +18,21 @@ import (
 // lying returns a protocol in which the server is asked something else than the statement,
 // for so many times, and says OK. What the client asks is shown to seen, if there is one.
 func lying(about string, times int64, seen func(text string)) wire.Protocol {
+	return replacing(about, "DO 0", times, seen)
+}
+
+func replacing(about, with string, times int64, seen func(text string)) wire.Protocol {
 	left := new(atomic.Int64)
 	left.Store(times)
-	return func(client, server net.Conn) wire.Codec { return &liar{wire.MySQL(client, server), about, left, seen} }
+	return func(client, server net.Conn) wire.Codec {
+		return &liar{wire.MySQL(client, server), about, with, left, seen}
+	}
 }
 
 type liar struct {
 	wire.Codec
 	about string
+	with  string
 	left  *atomic.Int64
 	seen  func(text string)
 }
@@ -38,7 +45,7 @@ func (l *liar) Request() (raw []byte, text string, err error) {
 		l.seen(text)
 	}
 	if strings.Contains(text, l.about) && l.left.Add(-1) >= 0 {
-		raw = append([]byte{5, 0, 0, 0, 3}, "DO 0"...)
+		raw = append([]byte{byte(len(l.with) + 1), 0, 0, 0, 3}, l.with...)
 	}
 	return raw, text, err
 }
@@ -118,4 +125,32 @@ func TestOneFinisher(t *testing.T) {
 			t.Errorf("%s: held: %v, applied: %d, error: %v", at, held, applied, err)
 		}
 	}
+}
+
+// TestPoisoned: the server refuses to commit a branch on its session. The connection, which
+// may still hold it, is not given to somebody who waits for one.
+func TestPoisoned(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	p := w.through(t, replacing(atCommit, "SPOIL", 1, nil))
+	p.pool.SetMaxOpenConns(1)
+	c := open(t, p.db)
+	b := w.branch(1)
+	if v, err := p.db.Prepare(t.Context(), b); v != dtc.VoteCommit || err != nil {
+		t.Fatal(v, err)
+	}
+	waits := make(chan error, 1)
+	go func() {
+		waits <- run(t, c, p.db, "waits", func(ctx context.Context, q *mysql.Tx) error {
+			_, err := q.ExecContext(ctx, "INSERT INTO token VALUES ('waits')")
+			return err
+		})
+	}()
+	eventually(t, "somebody waits for the connection", func() bool { return p.pool.Stats().WaitCount > 0 })
+	if err := p.db.Commit(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+	if err := <-waits; err != nil {
+		t.Errorf("who waited for a connection: %v", err)
+	}
+	w.clean(t)
 }
