@@ -136,8 +136,9 @@ func (q queries) raiseLow(participant string, lw dtc.XID) string {
 }
 
 // below returns the statement that finds rows below low water, and drop the one that
-// drops a row by its name. A DELETE that looked for them, or had a list of names, might
-// walk over the rows of branches in work, and wait for their locks.
+// drops a row by its name. A DELETE that looks for them, or has a list of names, even one
+// that is told to go by the key, walks over the rows of branches in work in a small table,
+// and waits for their locks.
 func (q queries) below(participant string, lw dtc.XID, limit int) string {
 	return fmt.Sprintf("SELECT name FROM %s WHERE participant = '%s' AND log = '%s'"+
 		" AND (incarnation < %d OR incarnation = %[4]d AND seq < %d) ORDER BY incarnation, seq LIMIT %d",

@@ -58,7 +58,7 @@ func BenchmarkMariaDB(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		if dbs[i], err = mysql.Open(b.Context(), fmt.Sprintf("bank-%d", i), pools[i], connector, opts()); err != nil {
+		if dbs[i], err = mysql.Open(b.Context(), fmt.Sprintf("bank-%d", i), pools[i], connector, nil); err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(dbs[i].Close)
@@ -107,36 +107,17 @@ func compareMariaDB(b *testing.B, workers int, pools [2]*sql.DB, dbs [2]*mysql.D
 	}
 	var next atomic.Int64
 	rates := map[string][]float64{}
-	spent := map[string]*[4]float64{}
 	for range rounds {
 		for _, k := range kinds {
-			if only := os.Getenv("KIND"); only != "" && only != k.name {
-				continue
-			}
-			c0, s0, n0 := cpu(b, pools)
-			first := next.Load()
 			rate, err := drive(workers, &next, k.run)
 			if err != nil {
 				b.Fatalf("%s: %v", k.name, err)
 			}
-			c1, s1, n1 := cpu(b, pools)
-			if spent[k.name] == nil {
-				spent[k.name] = &[4]float64{}
-			}
-			for i, x := range []float64{c1 - c0, s1 - s0, float64(n1[0] - n0[0]), float64(next.Load() - first)} {
-				spent[k.name][i] += x
-			}
 			rates[k.name] = append(rates[k.name], rate)
 		}
 	}
-	for k, x := range spent {
-		b.Logf("%s: client %.0f server %.0f questions %.1f", k, x[0]/x[3], x[1]/x[3], x[2]/x[3])
-	}
 	median := map[string]float64{}
 	for _, k := range kinds {
-		if len(rates[k.name]) == 0 {
-			continue
-		}
 		slices.Sort(rates[k.name])
 		median[k.name] = rates[k.name][rounds/2]
 		b.ReportMetric(median[k.name], k.name+"/s")

@@ -76,8 +76,15 @@ func TestConnections(t *testing.T) {
 		kind  string
 		again bool // the connection of the one before
 	}{
-		{w.db, "reads", false}, {w.db, "commits", true}, {w.db, "rolled back", true}, {w.db, "fails", true},
-		{w.db, "statement fails", false}, {fresh, "reads", false}, {fresh, "commits", false}, {w.db, "reads", false}, {w.db, "reads", true},
+		{w.db, "reads", false},
+		{w.db, "commits", true},
+		{w.db, "rolled back", true},
+		{w.db, "fails", true},
+		{w.db, "statement fails", false},
+		{fresh, "reads", false},
+		{fresh, "commits", false},
+		{w.db, "reads", false},
+		{w.db, "reads", true},
 	} {
 		var id int
 		err := c.Run(t.Context(), dtc.TxID(fmt.Sprintf("connection-%d", i)), func(ctx context.Context, tx *dtc.Tx) error {

@@ -100,12 +100,12 @@ type Doubt struct {
 func TestDoubt(t *testing.T, d Doubt) {
 	log := filepath.Join(t.TempDir(), "log")
 	child := launch(t, doubtEnv, doubtOrders{Log: log, DSN: d.DSN, Branches: d.Branches})
-	for n, still := 0, 0; n < d.Branches; time.Sleep(10 * time.Millisecond) {
+	for n, still := 0, 0; n < d.Branches; time.Sleep(100 * time.Millisecond) {
 		was := n
 		if n = d.Prepared(); n > was {
 			still = 0
 		}
-		if still++; still > 3000 {
+		if still++; still > 300 {
 			t.Fatalf("%d are prepared: %s", n, child.Stderr())
 		}
 	}
