@@ -16,6 +16,7 @@ import (
 
 // Errors of the server that mean something here.
 const (
+	codeNull       = 1048
 	codeDuplicate  = 1062
 	codeNoThread   = 1094 // KILL: there is no such connection
 	codeNotOwner   = 1095 // KILL: another account's
@@ -143,7 +144,7 @@ func (e *ServerError) Error() string {
 var meanings = map[uint16]string{
 	1044:           "access to the database denied: GRANT what the account needs",
 	1045:           "access denied: look at the account and its password",
-	1048:           "a column may not be NULL",
+	codeNull:       "a column may not be NULL",
 	1054:           "no such column",
 	codeDuplicate:  "duplicate key",
 	1064:           "the statement cannot be parsed",

@@ -26,6 +26,7 @@ type session struct {
 	name     string    // as the XA statements take it
 	tx       *Tx
 	prepared bool
+	voted    bool  // that was answered
 	unclean  bool  // it has ended, and may still be there for a moment
 	err      error // it must not be prepared, or has ended
 }
@@ -77,18 +78,17 @@ func (s *session) undo(conn *sql.Conn) bool {
 	return err == nil
 }
 
-// release rolls back a branch that has only read, and gives its connection back.
-func (s *session) release() {
+// giveBack ends the session of a branch of which the server has said, here, that it has
+// ended. Nothing of it is left on the connection, which goes back to its pool.
+func (d *Database) giveBack(s *session) {
 	s.err = errOver
 	s.cancel()
-	if conn := s.conn; conn != nil {
-		s.conn = nil
-		if !s.undo(conn) {
-			drop(conn)
-			return
-		}
-		_ = conn.Close()
+	if d.opts.FreshSessions {
+		drop(s.conn)
+	} else {
+		_ = s.conn.Close()
 	}
+	s.conn, s.prepared = nil, false
 }
 
 // drop takes a connection out of its pool and closes it.

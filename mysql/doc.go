@@ -53,8 +53,10 @@
 // # Connections
 //
 // The application's pool gives the connection of a branch. It is held until the branch
-// is finished, and then closed: no connection that has held a prepared or failed branch
-// is used again. Only that of a branch that has read and nothing else goes back. What
-// finishes branches from elsewhere has connections of its own, so that an application
-// that holds all of its pool is not waiting for itself.
+// is finished. When the server has said there that it has ended, prepared or only read, the
+// connection goes back, with what the work has left in its session; see
+// [Options.FreshSessions]. After anything has failed on it, or was lost, it is closed. Give
+// the pool as many idle connections as open ones: by default it keeps two, and closes the
+// others. What finishes branches from elsewhere has connections of its own, so that an
+// application that holds all of its pool is not waiting for itself.
 package mysql

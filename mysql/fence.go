@@ -36,7 +36,7 @@ var errNotOwner = errors.New("the account may not end the connection of a branch
 func (d *Database) state(ctx context.Context, q querier, b dtc.Branch) (state string, err error) {
 	err = q.QueryRowContext(ctx, d.q.state(b)).Scan(&state)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows), number(err) == codeLockWait: // it is locked
 		return "", nil
 	case err != nil:
 		return "", d.noAnswer("read the branch's row", err)
@@ -49,10 +49,11 @@ type row struct {
 	state   string // "" if there is none
 	session uint64 // the connection's id
 	current bool   // the server has not been started since, so the id is that session's
+	replica bool   // the server was read-only
 }
 
 func (d *Database) peek(ctx context.Context, b dtc.Branch) (r row, err error) {
-	err = d.dirty.QueryRowContext(ctx, d.q.row(b)).Scan(&r.state, &r.session, &r.current)
+	err = d.dirty.QueryRowContext(ctx, d.q.row(b)).Scan(&r.state, &r.session, &r.current, &r.replica)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return row{}, nil
@@ -65,6 +66,13 @@ func (d *Database) peek(ctx context.Context, b dtc.Branch) (r row, err error) {
 // standing looks what became of a branch. A session that still works for it, or holds it,
 // is ended before: whoever asks has given up on it, or has lost it.
 func (d *Database) standing(ctx context.Context, q querier, b dtc.Branch) (standing, error) {
+	return d.look(ctx, q, b, true)
+}
+
+// look is standing if it lists. The list has all that is prepared in the server, so with
+// many branches in doubt it is most of the work; without it a branch that has its row and
+// no session is said to be held, when it may just be undone. Who then finishes it is told.
+func (d *Database) look(ctx context.Context, q querier, b dtc.Branch, lists bool) (standing, error) {
 	if state, err := d.state(ctx, q, b); err != nil || state != "" {
 		return standingOf(state), err
 	}
@@ -76,6 +84,9 @@ func (d *Database) standing(ctx context.Context, q querier, b dtc.Branch) (stand
 		if err := d.fence(ctx, q, r.session); err != nil {
 			return absent, err
 		}
+	}
+	if !lists && r.state == stateCommitted && !r.replica {
+		return held, nil
 	}
 	listed, err := d.listed(ctx, q, b)
 	switch {

@@ -92,9 +92,12 @@ func (d *Database) finishHere(ctx context.Context, b dtc.Branch, verb string) (b
 	defer s.unlock()
 	defer d.forget(b.XID, s)
 	if s.prepared {
-		_, err := s.conn.ExecContext(ctx, verb+s.name)
-		s.end(errOver)
-		return err == nil, nil
+		if _, err := s.conn.ExecContext(ctx, verb+s.name); err != nil {
+			s.end(errOver)
+			return false, nil
+		}
+		d.giveBack(s)
+		return true, nil
 	}
 	return s.end(errOver) && verb == xaRollback, nil
 }
@@ -106,8 +109,9 @@ func (d *Database) commitElsewhere(ctx context.Context, q *sql.Conn, b dtc.Branc
 		return err
 	}
 	var missing time.Time // since when it is not there
+	lists := false
 	for began := time.Now(); ; {
-		st, err := d.standing(ctx, q, b)
+		st, err := d.look(ctx, q, b, lists)
 		if err != nil {
 			return err
 		}
@@ -122,6 +126,7 @@ func (d *Database) commitElsewhere(ctx context.Context, q *sql.Conn, b dtc.Branc
 			missing = time.Time{}
 			// An OK is believed by the next look, which must see the row.
 			_, err = q.ExecContext(ctx, xaCommit+name)
+			lists = lists || err != nil
 			if err != nil && !busy(err) && number(err) != codeRolledBack {
 				return d.unfinished(err)
 			}
@@ -158,8 +163,9 @@ func (d *Database) rollbackElsewhere(ctx context.Context, q *sql.Conn, b dtc.Bra
 	if err != nil {
 		return err
 	}
+	lists := false
 	for began := time.Now(); ; {
-		st, err := d.standing(ctx, q, b)
+		st, err := d.look(ctx, q, b, lists)
 		if err != nil {
 			return err
 		}
@@ -173,6 +179,12 @@ func (d *Database) rollbackElsewhere(ctx context.Context, q *sql.Conn, b dtc.Bra
 			fallthrough
 		case held, bare:
 			_, err = q.ExecContext(ctx, xaRollback+name)
+			lists = lists || err != nil
+			if st == held && err == nil { // with its row, so nothing else stands in the way of a seal
+				if sealed, err := d.seal(ctx, q, b); err == nil && sealed {
+					return nil
+				}
+			}
 			if err != nil && !busy(err) && number(err) != codeRolledBack {
 				return d.unfinished(err)
 			}
@@ -210,7 +222,7 @@ func (d *Database) unfinished(err error) error {
 // waits for a session that has inserted the row and has not ended, and gives up soon:
 // whoever is alone with the branch then looks again.
 func (d *Database) seal(ctx context.Context, q querier, b dtc.Branch) (bool, error) {
-	insert, err := d.q.insert(b, stateRolledBack)
+	insert, err := d.q.insert(b, stateRolledBack, "")
 	if err != nil {
 		return false, err
 	}

@@ -35,6 +35,46 @@ func (d *Database) below(ctx context.Context, q querier, b dtc.Branch) (bool, er
 	return err == nil && !lw.IsZero() && b.XID.Compare(lw) < 0, err
 }
 
+// reading is one look at low water, for all who have asked before it began.
+type reading struct {
+	done chan struct{}
+	low  dtc.XID
+	err  error
+}
+
+// freshLowWater returns what is stored now or later. Calls that come while another one
+// reads share the next look.
+func (d *Database) freshLowWater(ctx context.Context, log dtc.LogID) (dtc.XID, error) {
+	d.mu.Lock()
+	next, others := d.next[log], true
+	if next == nil {
+		next, others = &reading{done: make(chan struct{})}, false
+		d.next[log] = next
+	}
+	d.mu.Unlock()
+	if others {
+		select {
+		case <-next.done:
+			if next.err == nil {
+				return next.low, nil
+			}
+		case <-ctx.Done():
+		}
+		return d.storedLowWater(ctx, d.finish, log) // it may have been the other's patience
+	}
+	defer close(next.done)
+	select {
+	case d.reads <- struct{}{}:
+		defer func() { <-d.reads }()
+	case <-ctx.Done():
+	}
+	d.mu.Lock()
+	delete(d.next, log) // who comes from here on has not been looked for
+	d.mu.Unlock()
+	next.low, next.err = d.storedLowWater(ctx, d.finish, log)
+	return next.low, next.err
+}
+
 func (d *Database) storedLowWater(ctx context.Context, q querier, log dtc.LogID) (dtc.XID, error) {
 	var incarnation uint32
 	var seq uint64
@@ -121,10 +161,11 @@ func (d *Database) pruneBatch(ctx context.Context, lw dtc.XID) (int, error) {
 		return 0, err
 	}
 	defer tx.Rollback()
-	for _, name := range names {
-		if _, err := tx.ExecContext(ctx, d.q.drop(name)); err != nil {
-			return 0, err
-		}
+	for i, name := range names {
+		names[i] = d.q.drop(name)
+	}
+	if err := d.execute(ctx, tx, names...); err != nil {
+		return 0, err
 	}
 	return len(names), tx.Commit()
 }

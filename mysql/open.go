@@ -34,6 +34,11 @@ type Options struct {
 	// PruneEvery is after how many finished branches rows below low water are
 	// dropped; 256 if zero, never by itself if negative.
 	PruneEvery int
+	// FreshSessions closes the connection of a branch when it is finished, for work that
+	// leaves something in its session: settings, temporary tables, locks of GET_LOCK.
+	// Otherwise the next user of the connection meets them, as after an [sql.Tx]. It costs
+	// a new connection for each branch.
+	FreshSessions bool
 	// Logger is for what goes wrong beside the work; slog.Default() if nil.
 	Logger *slog.Logger
 }
@@ -52,7 +57,9 @@ type Database struct {
 	closed   bool
 	sessions map[dtc.XID]*session
 	low      map[dtc.LogID]dtc.XID // the highest low water seen
+	next     map[dtc.LogID]*reading
 
+	reads    chan struct{} // held by the one that reads low water for others
 	finished atomic.Int64
 	pruning  atomic.Bool
 }
@@ -76,7 +83,10 @@ var ErrUnusable = errors.New("mysql: the server cannot take part in distributed 
 // While Open tries whether it can end a connection it takes one from the pool, which is
 // closed.
 func Open(ctx context.Context, id string, pool *sql.DB, finish driver.Connector, opts *Options) (*Database, error) {
-	d := &Database{id: id, pool: pool, sessions: map[dtc.XID]*session{}, low: map[dtc.LogID]dtc.XID{}}
+	d := &Database{
+		id: id, pool: pool, sessions: map[dtc.XID]*session{}, low: map[dtc.LogID]dtc.XID{},
+		next: map[dtc.LogID]*reading{}, reads: make(chan struct{}, 1),
+	}
 	if opts != nil {
 		d.opts = *opts
 	}
@@ -102,8 +112,11 @@ func Open(ctx context.Context, id string, pool *sql.DB, finish driver.Connector,
 	if d.opts.Isolation != 0 && isolations[d.opts.Isolation] == "" {
 		return nil, fmt.Errorf("mysql: %s: isolation level %v: the server does not have it", id, d.opts.Isolation)
 	}
-	d.finish = openFinish(finish, "READ COMMITTED", d.opts.FinishConns)
-	d.dirty = openFinish(finish, "READ UNCOMMITTED", max(1, d.opts.FinishConns/2))
+	if d.q, err = speak(ctx, finish, d.opts.TablePrefix); err != nil {
+		return nil, fmt.Errorf("mysql: %s: %w", id, err)
+	}
+	d.finish = d.openFinish(finish, "READ COMMITTED", d.opts.FinishConns)
+	d.dirty = d.openFinish(finish, "READ UNCOMMITTED", max(1, d.opts.FinishConns/2))
 	if err := d.start(ctx, create); err != nil {
 		_ = d.finish.Close()
 		_ = d.dirty.Close()
@@ -119,11 +132,28 @@ var isolations = map[sql.IsolationLevel]string{
 	sql.LevelSerializable:    "SERIALIZABLE",
 }
 
-func openFinish(c driver.Connector, isolation string, conns int) *sql.DB {
-	db := sql.OpenDB(settled{c, isolation})
+// speak returns the statements as this server takes them.
+func speak(ctx context.Context, c driver.Connector, prefix string) (queries, error) {
+	db := sql.OpenDB(c)
+	defer db.Close()
+	version, err := versionOf(ctx, db)
+	if err != nil {
+		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
+	}
+	return queriesOf(prefix, isMariaDB(version)), nil
+}
+
+func (d *Database) openFinish(c driver.Connector, isolation string, conns int) *sql.DB {
+	db := sql.OpenDB(settled{c, []string{
+		"SET SESSION TRANSACTION ISOLATION LEVEL " + isolation,
+		// A host that vanishes leaves its session, and with it the lock on a branch that
+		// was being finished, to the server, which waits for hours unless it is told.
+		"SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 1, SESSION wait_timeout = 20",
+		d.q.remember(),
+	}})
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
-	db.SetConnMaxIdleTime(5 * time.Minute)
+	db.SetConnMaxIdleTime(10 * time.Second)
 	return db
 }
 
@@ -131,7 +161,7 @@ func openFinish(c driver.Connector, isolation string, conns int) *sql.DB {
 // the server's defaults and the application's are.
 type settled struct {
 	driver.Connector
-	isolation string
+	settings []string
 }
 
 // Connect implements driver.Connector.
@@ -145,10 +175,7 @@ func (c settled) Connect(ctx context.Context) (driver.Conn, error) {
 		_ = conn.Close()
 		return nil, errors.New("mysql: the driver's connections have no ExecContext")
 	}
-	for _, set := range []string{
-		"SET SESSION TRANSACTION ISOLATION LEVEL " + c.isolation,
-		"SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 1",
-	} {
+	for _, set := range c.settings {
 		if _, err := e.ExecContext(ctx, set, nil); err != nil {
 			_ = conn.Close()
 			return nil, err
@@ -158,7 +185,11 @@ func (c settled) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (d *Database) start(ctx context.Context, create string) error {
-	if err := d.probe(ctx); err != nil {
+	all, err := d.Findings(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.refuse(all); err != nil {
 		return err
 	}
 	if !d.opts.NoCreate {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dtc-project/dtc"
 )
@@ -63,7 +64,7 @@ func (d *Database) prepareStatements(ctx context.Context, b dtc.Branch, list []S
 
 func (d *Database) statements(ctx context.Context, b dtc.Branch, s *session, list []Statement) (dtc.Vote, error) {
 	if s.prepared {
-		return dtc.VoteCommit, nil
+		return d.vote(ctx, b, s)
 	}
 	if s.conn == nil {
 		switch st, err := d.before(ctx, b); {
@@ -129,7 +130,7 @@ func (d *Database) prepareSession(ctx context.Context, b dtc.Branch, s *session)
 	defer s.unlock()
 	switch {
 	case s.prepared:
-		return dtc.VoteCommit, nil
+		return d.vote(ctx, b, s)
 	case d.find(b.XID) != s: // it ended while this call waited
 		return d.attest(ctx, b, errGone)
 	}
@@ -165,39 +166,26 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 		return abort("prepare", err)
 	}
 	if reads {
-		s.release()
+		if s.undo(s.conn) {
+			d.giveBack(s)
+		} else {
+			s.end(errOver)
+		}
 		return dtc.VoteReadOnly, nil
 	}
-	row, err := d.q.insert(b, stateCommitted)
+	row, err := d.q.insert(b, stateCommitted, startVariable)
 	if err != nil {
 		return abort("prepare", err)
 	}
-	if _, err := s.conn.ExecContext(ctx, row); err != nil {
-		if number(err) != codeDuplicate {
-			return abort("write the branch's row", err)
-		}
+	steps := []string{row, "XA END " + s.name, "XA PREPARE " + s.name}
+	err = d.execute(ctx, s.conn, steps...)
+	if number(err) == codeNull { // the session's first branch: the variable is not set
+		err = d.execute(ctx, s.conn, append([]string{d.q.remember()}, steps...)...)
+	}
+	switch {
+	case number(err) == codeDuplicate:
 		s.end(errOver)
 		return d.ended(ctx, b)
-	}
-	// Low water is read elsewhere, because the branch may see the state of its beginning;
-	// and after the row stands: a rollback that has let low water pass has either met the
-	// row, or stored what is read now.
-	below, err := d.below(ctx, d.finish, b)
-	if err != nil {
-		s.end(errOver)
-		return dtc.VoteAbort, err
-	}
-	if below {
-		return abort("prepare", &ownError{errors.New("the transaction is over (below low water)")})
-	}
-	if _, err := s.conn.ExecContext(ctx, "XA END "+s.name); err != nil {
-		return abort("end the branch", err)
-	}
-	_, err = s.conn.ExecContext(ctx, "XA PREPARE "+s.name)
-	switch {
-	case err == nil:
-		s.prepared = true
-		return dtc.VoteCommit, nil
 	case gone(err):
 		// It may or may not be prepared, now or when the server comes to it. The next
 		// call finds out, after it has ended the session: nothing is undone here.
@@ -206,8 +194,46 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 		s.end(errOver)
 		drop(conn)
 		return dtc.VoteAbort, d.noAnswer("prepare", err)
+	case err != nil:
+		return abort("prepare", err)
 	}
-	return abort("prepare", err)
+	s.prepared = true
+	return d.vote(ctx, b, s)
+}
+
+// vote votes for a branch that is prepared. Low water is read elsewhere, because the branch
+// may see the state of its beginning; and after the row stands: a rollback that has let low
+// water pass has either met the row, or stored what is read now.
+func (d *Database) vote(ctx context.Context, b dtc.Branch, s *session) (dtc.Vote, error) {
+	if s.voted {
+		return dtc.VoteCommit, nil
+	}
+	low, err := d.freshLowWater(ctx, b.XID.Log)
+	switch {
+	case err != nil:
+		return dtc.VoteAbort, err // asked again, when it is prepared
+	case low.IsZero() || b.XID.Compare(low) >= 0:
+		s.voted = true
+		return dtc.VoteCommit, nil
+	}
+	_, err = s.conn.ExecContext(ctx, xaRollback+s.name)
+	s.prepared = err != nil
+	s.end(errOver)
+	return dtc.VoteAbort, refused(err == nil, fmt.Errorf("mysql: %s: the transaction is over (below low water)", d.id))
+}
+
+// execute executes statements one after the other until one fails, in one message if the
+// server can.
+func (d *Database) execute(ctx context.Context, q querier, list ...string) error {
+	if d.q.mariadb {
+		list = []string{"BEGIN NOT ATOMIC " + strings.Join(list, "; ") + "; END"}
+	}
+	for _, sql := range list {
+		if _, err := q.ExecContext(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ended answers a prepare that has met the row of its branch.
@@ -228,5 +254,5 @@ func (d *Database) ended(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 // and prepares, its last before XA END; see [Adopted]. It is for this database, whose
 // tables' names stand in it.
 func (d *Database) Proof(xid dtc.XID, id dtc.TxID) (string, error) {
-	return d.q.insert(dtc.Branch{XID: xid, Participant: d.id, TxID: id}, stateCommitted)
+	return d.q.insert(dtc.Branch{XID: xid, Participant: d.id, TxID: id}, stateCommitted, d.q.start)
 }

@@ -30,8 +30,8 @@ func (d *Database) Findings(ctx context.Context) ([]Finding, error) {
 	fail := func(err error) ([]Finding, error) {
 		return nil, fmt.Errorf("look at the server's settings: %w", safe(err))
 	}
-	var version string
-	if err := d.finish.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
+	version, err := versionOf(ctx, d.finish)
+	if err != nil {
 		return fail(err)
 	}
 	vars, err := settings(ctx, d.finish)
@@ -60,6 +60,11 @@ func (d *Database) Findings(ctx context.Context) ([]Finding, error) {
 		})
 	}
 	return all, nil
+}
+
+func versionOf(ctx context.Context, q querier) (version string, err error) {
+	err = q.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version)
+	return version, err
 }
 
 // settings reads what matters of the variables that the session has.
@@ -169,22 +174,6 @@ func olderThan(version string, want ...int) bool {
 	return false
 }
 
-func (d *Database) probe(ctx context.Context) error {
-	all, err := d.Findings(ctx)
-	if err != nil {
-		return err
-	}
-	if err := d.refuse(all); err != nil {
-		return err
-	}
-	var version string
-	if err := d.finish.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version); err != nil {
-		return fmt.Errorf("look at the server's settings: %w", safe(err))
-	}
-	d.q = queriesOf(d.opts.TablePrefix, isMariaDB(version))
-	return nil
-}
-
 func (d *Database) refuse(all []Finding) error {
 	for _, f := range all {
 		if f.Fatal || f.Lossy && !d.opts.AllowLossy {
@@ -204,7 +193,7 @@ func (d *Database) tryTables(ctx context.Context) error {
 	var log dtc.LogID
 	_, _ = rand.Read(log[:]) // never fails
 	b := dtc.Branch{Participant: d.id, XID: dtc.XID{Log: log, Seq: 1}}
-	row, err := d.q.insert(b, stateCommitted)
+	row, err := d.q.insert(b, stateCommitted, startVariable)
 	if err != nil {
 		return err
 	}

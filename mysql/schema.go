@@ -57,7 +57,15 @@ CREATE TABLE IF NOT EXISTS {prefix}_low_water (
 type queries struct {
 	branch, lowWater string
 	start            string // an expression: when the server was started, in seconds
+	mariadb          bool   // it takes several statements in one, and has NOWAIT
 }
+
+// startVariable is what a session of ours remembers the start of its server in: to compute
+// it costs more than all else that a branch does.
+const startVariable = "@dtc_server_start"
+
+// remember returns the statement that sets the variable.
+func (q queries) remember() string { return "SET " + startVariable + " = " + q.start }
 
 func queriesOf(prefix string, mariadb bool) queries {
 	status := "performance_schema.global_status"
@@ -70,12 +78,14 @@ func queriesOf(prefix string, mariadb bool) queries {
 		// difference is the same for as long as the server runs.
 		start: "(SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED) FROM " +
 			status + " WHERE VARIABLE_NAME = 'Uptime')",
+		mariadb: mariadb,
 	}
 }
 
 // insert returns the statement that writes the row of a branch. The row of the branch's
-// own hand names the session that executes it.
-func (q queries) insert(b dtc.Branch, state string) (string, error) {
+// own hand names the session that executes it, and the start of the server, which is the
+// given expression.
+func (q queries) insert(b dtc.Branch, state, start string) (string, error) {
 	xid, err := literal(b.XID.String())
 	if err != nil {
 		return "", err
@@ -86,7 +96,7 @@ func (q queries) insert(b dtc.Branch, state string) (string, error) {
 	}
 	session := "0, 0"
 	if state == stateCommitted {
-		session = "CONNECTION_ID(), " + q.start
+		session = "CONNECTION_ID(), " + start
 	}
 	return fmt.Sprintf("INSERT INTO %s (name, participant, log, incarnation, seq, tx_id, state, connection_id, server_start)"+
 		" VALUES ('%s', %s, '%s', %d, %d, X'%s', '%s', %s)",
@@ -94,15 +104,22 @@ func (q queries) insert(b dtc.Branch, state string) (string, error) {
 		b.XID.Incarnation.Number, b.XID.Seq, hex.EncodeToString([]byte(b.TxID)), state, session), nil
 }
 
-// row returns the statement that reads a branch's row. Whether it sees one that is not
-// committed depends on the session.
+// row returns the statement that reads a branch's row, on a session that remembers the
+// start. Whether it sees one that is not committed depends on the session.
 func (q queries) row(b dtc.Branch) string {
-	return fmt.Sprintf("SELECT state, connection_id, server_start = %s FROM %s WHERE name = '%s'",
-		q.start, q.branch, rowKey(b.XID, b.Participant))
+	return fmt.Sprintf("SELECT state, connection_id, server_start = %s, @@global.read_only FROM %s WHERE name = '%s'",
+		startVariable, q.branch, rowKey(b.XID, b.Participant))
 }
 
+// state returns the statement that reads what a branch's row says if it is committed. A
+// row that is not has a lock, so on MariaDB the question is whether it is free: to make a
+// snapshot the server goes through all transactions, with many branches in doubt a slow walk.
 func (q queries) state(b dtc.Branch) string {
-	return fmt.Sprintf("SELECT state FROM %s WHERE name = '%s'", q.branch, rowKey(b.XID, b.Participant))
+	sql := fmt.Sprintf("SELECT state FROM %s WHERE name = '%s'", q.branch, rowKey(b.XID, b.Participant))
+	if q.mariadb {
+		sql += " LOCK IN SHARE MODE NOWAIT"
+	}
+	return sql
 }
 
 func (q queries) storedLow(participant string, log dtc.LogID) string {
@@ -119,8 +136,9 @@ func (q queries) raiseLow(participant string, lw dtc.XID) string {
 }
 
 // below returns the statement that finds rows below low water, and drop the one that
-// drops a row by its name. A DELETE that looked for them, or had a list of names, might
-// walk over the rows of branches in work, and wait for their locks.
+// drops a row by its name. A DELETE that looks for them, or has a list of names, even one
+// that is told to go by the key, walks over the rows of branches in work in a small table,
+// and waits for their locks.
 func (q queries) below(participant string, lw dtc.XID, limit int) string {
 	return fmt.Sprintf("SELECT name FROM %s WHERE participant = '%s' AND log = '%s'"+
 		" AND (incarnation < %d OR incarnation = %[4]d AND seq < %d) ORDER BY incarnation, seq LIMIT %d",

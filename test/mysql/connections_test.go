@@ -62,21 +62,46 @@ func TestDeadlock(t *testing.T) {
 	w.clean(t)
 }
 
-// TestConnections: what has held a prepared or failed branch is not used again.
+// TestConnections: a connection is used again when the server has said on it that its branch
+// has ended, and never after anything has failed.
 func TestConnections(t *testing.T) {
 	w := newWorld(t, servers.SharedMariaDB(t))
 	w.pool.SetMaxOpenConns(1)
-	c := open(t, w.db)
+	fresh := w.participant(t, "fresh", &mysql.Options{FreshSessions: true})
+	c := open(t, w.db, fresh)
 	errNo := errors.New("no")
-	seen := map[int]string{}
-	for i, kind := range []string{"reads", "commits", "fails", "statement fails", "reads", "reads"} {
+	last := 0
+	for i, tt := range []struct {
+		db    *mysql.Database
+		kind  string
+		again bool // the connection of the one before
+	}{
+		{w.db, "reads", false},
+		{w.db, "commits", true},
+		{w.db, "rolled back", true},
+		{w.db, "fails", true},
+		{w.db, "statement fails", false},
+		{fresh, "reads", false},
+		{fresh, "commits", false},
+		{w.db, "reads", false},
+		{w.db, "reads", true},
+	} {
 		var id int
 		err := c.Run(t.Context(), dtc.TxID(fmt.Sprintf("connection-%d", i)), func(ctx context.Context, tx *dtc.Tx) error {
-			return w.db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) (err error) {
+			if tt.kind == "rolled back" { // when it has been prepared
+				b := dtc.Branch{Participant: tt.db.ID(), XID: tx.XID(), Payload: insertToken(tx.XID()), Attempt: 1}
+				v, err := tt.db.Prepare(ctx, b)
+				if v != dtc.VoteCommit || err != nil {
+					return err
+				}
+				id = w.session(t, b)
+				return tt.db.Rollback(ctx, b)
+			}
+			return tt.db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) (err error) {
 				if id, err = connectionID(ctx, q); err != nil {
 					return err
 				}
-				switch kind {
+				switch tt.kind {
 				case "commits":
 					return insert(ctx, q, tx.XID())
 				case "fails":
@@ -87,16 +112,14 @@ func TestConnections(t *testing.T) {
 				return err
 			})
 		})
-		if (err != nil) != strings.Contains(kind, "fails") {
-			t.Fatalf("%s: %v", kind, err)
+		if (err != nil) != strings.Contains(tt.kind, "fails") {
+			t.Fatalf("%s: %v", tt.kind, err)
 		}
 		eventually(t, "the transaction ends", func() bool { return c.Stats().Unfinished == 0 })
-		if before := seen[id]; before != "" && before != "reads" {
-			t.Errorf("the connection of a branch that %s was used again by one that %s", before, kind)
-		} else if before == "" && i == 5 {
-			t.Error("the connection of a branch that only reads was not used again")
+		if again := id == last; again != tt.again {
+			t.Errorf("%d, %s: the connection of the one before was used again: %v, want %v", i, tt.kind, again, tt.again)
 		}
-		seen[id] = kind
+		last = id
 	}
 	w.clean(t)
 }

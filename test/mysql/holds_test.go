@@ -170,3 +170,34 @@ func TestLongestName(t *testing.T) {
 		t.Errorf("a name that the server does not take: %v", err)
 	}
 }
+
+// TestPruneBesideWork: the rows of branches that are over are dropped, few or many, beside
+// one that is in doubt, whose lock nobody waits for.
+func TestPruneBesideWork(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	ctx := background(t)
+	db := w.participant(t, "orders", &mysql.Options{PruneEvery: -1})
+	doubt := w.branch(1000)
+	if v, err := db.Prepare(ctx, doubt); v != dtc.VoteCommit || err != nil {
+		t.Fatal(v, err)
+	}
+	seq := uint64(0)
+	for _, n := range []int{1, 3, 40} {
+		for range n {
+			seq++
+			b := w.branch(seq)
+			b.LowWater = b.XID
+			b.LowWater.Seq++
+			if err := db.Rollback(ctx, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if dropped, err := db.Prune(ctx); dropped != n || err != nil {
+			t.Errorf("dropped %d of %d: %v", dropped, n, err)
+		}
+	}
+	if err := db.Commit(ctx, doubt); err != nil {
+		t.Error(err)
+	}
+	w.clean(t)
+}

@@ -20,11 +20,18 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/mysql"
+	"github.com/dtc-project/dtc/test/internal/grind"
 	"github.com/dtc-project/dtc/test/internal/servers"
 )
 
 func TestMain(m *testing.M) {
 	_ = mysqldriver.SetLogger(log.New(io.Discard, "", 0)) // killed servers and sessions are meant
+	switch {
+	case grind.IsChild():
+		os.Exit(grind.Child(openBank))
+	case grind.IsDoubtChild():
+		os.Exit(grind.DoubtChild(openLeaver, func(int64) []byte { return nil }))
+	}
 	os.Exit(servers.Main(m))
 }
 
@@ -42,12 +49,19 @@ type world struct {
 
 func newWorld(t *testing.T, server *servers.Server) *world {
 	t.Helper()
+	w := newDatabase(t, server)
+	w.db = w.participant(t, "orders", nil)
+	return w
+}
+
+// newDatabase makes a world that takes no part yet.
+func newDatabase(t *testing.T, server *servers.Server) *world {
+	t.Helper()
 	name := servers.NewName()
 	w := &world{server: server, name: name, dsn: server.DSN(name), admin: server.NewDatabase(t, name), finish: connector(t, server.DSN(name))}
 	w.pool = openPool(t, w.finish)
 	_, _ = rand.Read(w.log[:]) // never fails
 	w.exec(t, "CREATE TABLE token (xid varchar(64) NOT NULL) ENGINE=InnoDB")
-	w.db = w.participant(t, "orders", nil)
 	return w
 }
 
@@ -190,4 +204,18 @@ func discard(conn *sql.Conn) error {
 		return err
 	}
 	return nil
+}
+
+// numberOf returns the number of a server's error, 0 if it is none.
+func numberOf(err error) int {
+	var e *mysqldriver.MySQLError
+	if errors.As(err, &e) {
+		return int(e.Number)
+	}
+	return 0
+}
+
+// run runs a transaction of one branch.
+func run(t *testing.T, c *dtc.Coordinator, db *mysql.Database, id string, fn func(ctx context.Context, q *mysql.Tx) error) error {
+	return c.Run(t.Context(), dtc.TxID(id), func(ctx context.Context, tx *dtc.Tx) error { return db.Do(ctx, tx, fn) })
 }

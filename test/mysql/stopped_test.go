@@ -12,116 +12,59 @@ import (
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/mysql"
 	"github.com/dtc-project/dtc/test/internal/servers"
+	"github.com/dtc-project/dtc/test/internal/wire"
 )
 
-// behind returns a participant whose pool reaches the server through a proxy that meddles
-// with one statement. What finishes goes past it.
-func (w *world) behind(t *testing.T, begins string, do what) (*mysql.Database, *proxy) {
-	t.Helper()
-	p := newProxy(t, fmt.Sprintf("127.0.0.1:%d", w.server.Port), begins, do)
-	pool := openPool(t, connector(t, strings.Replace(w.dsn, fmt.Sprintf("127.0.0.1:%d", w.server.Port), p.addr, 1)))
-	db, err := mysql.Open(t.Context(), "orders", pool, w.finish, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	return db, p
-}
-
-// TestLate: a statement that would lead to a prepared branch is on its way, and arrives
-// when everybody has given the branch up. Nothing may be left of it.
+// TestLate: a statement that would prepare a branch is on its way, and arrives when
+// everybody has given the branch up and its session is ended. Nothing may be left of it.
 func TestLate(t *testing.T) {
 	w := newWorld(t, servers.SharedMariaDB(t))
-	for _, begins := range []string{"XA PREPARE", "XA END", "INSERT INTO dtc_branch (name, participant"} {
-		t.Run(begins, func(t *testing.T) {
-			db, p := w.behind(t, begins, hold)
-			c := open(t, db)
-			var id int
-			var xid dtc.XID
-			err := c.RunWith(t.Context(), dtc.TxID("late"), &dtc.TxOptions{PrepareTimeout: 500 * time.Millisecond},
-				func(ctx context.Context, tx *dtc.Tx) error {
-					xid = tx.XID()
-					return db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) (err error) {
-						if id, err = connectionID(ctx, q); err != nil {
-							return err
-						}
-						return insert(ctx, q, xid)
-					})
-				})
-			if !errors.Is(err, dtc.ErrRolledBack) {
-				t.Errorf("error %v", err)
-			}
-			<-p.met
-			eventually(t, "it ends while the statement is held up", func() bool { return c.Stats().Unfinished == 0 })
-			p.release()
-			eventually(t, "the session ends", func() bool {
-				return w.count(t, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ?", id) == 0
+	p := w.through(t, wire.MySQL)
+	trap := p.proxy.Arm(atPrepare, 1, wire.StallRequest)
+	c := open(t, p.db)
+	var id int
+	var xid dtc.XID
+	err := c.RunWith(t.Context(), dtc.TxID("late"), &dtc.TxOptions{PrepareTimeout: 500 * time.Millisecond},
+		func(ctx context.Context, tx *dtc.Tx) error {
+			xid = tx.XID()
+			return p.db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) (err error) {
+				if id, err = connectionID(ctx, q); err != nil {
+					return err
+				}
+				return insert(ctx, q, xid)
 			})
-			if held, applied, err := w.effect(xid, "orders"); err != nil || held || applied > 0 {
-				t.Errorf("held: %v, applied: %d, error: %v", held, applied, err)
-			}
-			w.clean(t)
 		})
+	if !errors.Is(err, dtc.ErrRolledBack) {
+		t.Errorf("error %v", err)
 	}
-}
-
-// TestLost: a connection is lost before or after the server has seen a statement. What
-// was prepared is found, and finished once.
-func TestLost(t *testing.T) {
-	w := newWorld(t, servers.SharedMariaDB(t))
-	for _, tt := range []struct {
-		begins    string
-		do        what
-		committed bool
-	}{
-		{"XA PREPARE", cutBefore, false},
-		{"XA PREPARE", cutAfter, true},
-		{"XA COMMIT", cutBefore, true},
-		{"XA COMMIT", cutAfter, true},
-		{"INSERT INTO dtc_branch (name, participant", cutAfter, false},
-		{"XA END", cutAfter, false},
-	} {
-		name := fmt.Sprintf("%s %d", tt.begins, tt.do)
-		t.Run(name, func(t *testing.T) {
-			db, p := w.behind(t, tt.begins, tt.do)
-			c := open(t, db)
-			var xid dtc.XID
-			err := c.Run(t.Context(), dtc.TxID("lost"), func(ctx context.Context, tx *dtc.Tx) error {
-				xid = tx.XID()
-				return db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) error { return insert(ctx, q, xid) })
-			})
-			if (err == nil) != tt.committed {
-				t.Errorf("error %v, want committed: %v", err, tt.committed)
-			}
-			<-p.met
-			eventually(t, "it ends", func() bool { return c.Stats().Unfinished == 0 })
-			if held, applied, err := w.effect(xid, "orders"); err != nil || held || (applied == 1) != tt.committed {
-				t.Errorf("held: %v, applied: %d, error: %v", held, applied, err)
-			}
-			w.clean(t)
-		})
+	<-trap.Hit()
+	eventually(t, "it ends while the statement is held up", func() bool { return c.Stats().Unfinished == 0 })
+	trap.Release()
+	<-trap.Done()
+	eventually(t, "the session ends", func() bool {
+		return w.count(t, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ?", id) == 0
+	})
+	if err := w.truth(c, "late", xid, false); err != nil {
+		t.Error(err)
 	}
+	w.clean(t)
 }
 
 // TestOKIsNoProof: the server says OK to a commit from another session and has not
 // committed, as it may while a session leaves. Here it was asked something else.
 func TestOKIsNoProof(t *testing.T) {
 	w := newWorld(t, servers.SharedMariaDB(t))
-	p := newProxy(t, fmt.Sprintf("127.0.0.1:%d", w.server.Port), "XA COMMIT", lie)
-	finish := connector(t, strings.Replace(w.dsn, fmt.Sprintf("127.0.0.1:%d", w.server.Port), p.addr, 1))
-	db, err := mysql.Open(t.Context(), "orders", w.pool, finish, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	p := w.through(t, lying(atCommit, 1, nil))
 	b := w.branch(1)
 	if v, err := w.db.Prepare(t.Context(), b); v != dtc.VoteCommit || err != nil {
 		t.Fatal(v, err)
 	}
-	if err := db.Commit(t.Context(), b); err != nil {
+	lied := p.proxy.Arm(atCommit, 1, wire.StallReply)
+	lied.Release() // it only tells that it came by
+	if err := p.db.Commit(t.Context(), b); err != nil {
 		t.Errorf("commit: %v", err)
 	}
-	<-p.met
+	<-lied.Done()
 	if held, applied, err := w.effect(b.XID, "orders"); err != nil || held || applied != 1 {
 		t.Errorf("held: %v, applied: %d, error: %v", held, applied, err)
 	}
@@ -194,7 +137,11 @@ func (w *world) session(t *testing.T, b dtc.Branch) (id int) {
 // byHand finishes a prepared branch against the adapter.
 func (w *world) byHand(t *testing.T, b dtc.Branch, verb string) {
 	t.Helper()
-	w.exec(t, fmt.Sprintf("KILL CONNECTION %d", w.session(t, b)))
+	id := w.session(t, b)
+	w.exec(t, fmt.Sprintf("KILL CONNECTION %d", id))
+	eventually(t, "the session leaves", func() bool { // before, an OK may be none
+		return w.count(t, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = ?", id) == 0
+	})
 	var err error
 	eventually(t, verb+" by hand", func() bool {
 		_, err = w.admin.Exec(verb + " " + mysql.Name(b.XID, b.Participant))

@@ -13,15 +13,16 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/postgres"
+	"github.com/dtc-project/dtc/test/internal/grind"
 	"github.com/dtc-project/dtc/test/internal/servers"
 )
 
 func TestMain(m *testing.M) {
 	switch {
-	case os.Getenv(grindEnv) != "":
-		os.Exit(grindChild())
-	case os.Getenv(doubtEnv) != "":
-		os.Exit(doubtChild())
+	case grind.IsChild():
+		os.Exit(grind.Child(openBank))
+	case grind.IsDoubtChild():
+		os.Exit(grind.DoubtChild(openDoubtful, doubtful))
 	}
 	os.Exit(servers.Main(m))
 }

@@ -3,7 +3,7 @@
 // statement: before the server has seen it, or when the server has done it and the
 // client has not heard of it. So a test reaches every window of doubt on purpose.
 //
-// What is common to all protocols is here; [Postgres] reads PostgreSQL's.
+// What is common to all protocols is here; [Postgres] and [MySQL] read theirs.
 package wire
 
 import (
