@@ -63,7 +63,7 @@ func (d *Database) prepareStatements(ctx context.Context, b dtc.Branch, list []S
 		}
 	}).Stop()
 	s := newSession()
-	_ = s.lock(ctx) // nobody else knows it
+	_ = s.lock(context.WithoutCancel(ctx)) // nobody else knows it, so there is no waiting
 	defer s.unlock()
 	v, err := d.statements(working, b, s, list)
 	if before.Load() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,15 +59,23 @@ func (p *pair) move(t *testing.T, to *servers.Server) {
 }
 
 // run runs one transaction of statements, with another participant that does something when
-// the branch is prepared, and votes to commit.
+// the branch is prepared and its vote is known, and votes to commit.
 func (p *pair) run(t *testing.T, do func(xid dtc.XID)) (*dtc.Coordinator, dtc.XID, error) {
+	var c *dtc.Coordinator
 	var gid string
 	var xid dtc.XID
 	list := []dtc.Participant{p.front.db}
 	if do != nil {
-		list = append(list, p.between(&gid, dtc.VoteCommit, func() { do(xid) }))
+		list = append(list, p.between(&gid, dtc.VoteCommit, func() {
+			eventually(t, "the vote is known", func() bool {
+				info, err := c.Transaction("failover")
+				return err == nil && slices.ContainsFunc(info.Branches, func(b dtc.BranchInfo) bool { return b.Participant == "orders" && b.Voted })
+			})
+			do(xid)
+		}))
 	}
-	c, err := dtc.Open(t.TempDir(), &dtc.Config{Participants: list, SweepInterval: 300 * time.Millisecond})
+	var err error
+	c, err = dtc.Open(t.TempDir(), &dtc.Config{Participants: list, SweepInterval: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

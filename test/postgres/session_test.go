@@ -2,10 +2,12 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -149,4 +151,47 @@ func TestSettingsStay(t *testing.T) {
 			t.Errorf("work_mem is %s and lock_timeout %s: PostgreSQL has changed, and so must the guide", mem, timeout)
 		}
 	}
+}
+
+// TestGivenUp: the caller of a prepare has given up before it begins, which happens where
+// there are more calls than time. It returns all the same, and the next attempt is as good.
+func TestGivenUp(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	x := dtc.XID{Incarnation: dtc.Incarnation{Number: 1, Nonce: 7}, Seq: 1}
+	_, _ = rand.Read(x.Log[:]) // never fails
+	b := dtc.Branch{
+		Participant: "orders", XID: x, TxID: "given-up", Attempt: 1,
+		Payload: statements(postgres.Statement{SQL: "INSERT INTO token (xid) VALUES ($1)", Args: args(x.String())}),
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	returned := make(chan error, 1)
+	go func() {
+		for range 30 { // of what is ready at the same time one is chosen at random
+			if v, err := w.db.Prepare(gone, b); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrNoAnswer) {
+				returned <- fmt.Errorf("vote %v, error: %w", v, err)
+				return
+			}
+		}
+		returned <- nil
+	}()
+	select {
+	case err := <-returned:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("a call does not return")
+	}
+	b.Attempt = 2
+	if v, err := w.db.Prepare(t.Context(), b); v != dtc.VoteCommit || err != nil {
+		t.Fatal(v, err)
+	}
+	if err := w.db.Commit(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if _, applied, err := w.effect(x, "orders"); err != nil || applied != 1 {
+		t.Errorf("applied: %d, error: %v", applied, err)
+	}
+	w.clean(t)
 }

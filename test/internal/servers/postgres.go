@@ -27,6 +27,7 @@ var postgres = &kind{
 		return []string{
 			server, "-D", data, "-k", s.Dir, "-p", strconv.Itoa(s.Port),
 			"-c", "listen_addresses=127.0.0.1", "-c", "max_prepared_transactions=64", "-c", "max_connections=200",
+			"-c", "dynamic_shared_memory_type=mmap", // in the data directory: what a killed server leaves goes with it
 		}, err
 	},
 	dsn: func(s *Server, database string) string {

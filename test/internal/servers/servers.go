@@ -9,11 +9,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -248,86 +246,6 @@ func (k *kind) attr() *syscall.SysProcAttr {
 		a.Credential = &syscall.Credential{Uid: uid, Gid: gid}
 	}
 	return a
-}
-
-// owner is the account to run as; none if the test itself is not root.
-func (k *kind) owner() (uid, gid uint32, ok bool) {
-	if os.Geteuid() != 0 {
-		return 0, 0, false
-	}
-	for _, name := range []string{k.account, "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		un, err1 := strconv.ParseUint(u.Uid, 10, 32)
-		gn, err2 := strconv.ParseUint(u.Gid, 10, 32)
-		if err1 == nil && err2 == nil && un != 0 {
-			return uint32(un), uint32(gn), true
-		}
-	}
-	return 0, 0, false
-}
-
-// tempDir makes a directory that the server's account owns. t.TempDir lies below
-// a directory that only its maker may enter.
-func (k *kind) tempDir() (string, error) {
-	dir, err := os.MkdirTemp("", "dtc-"+k.debian+"-")
-	if err != nil {
-		return "", err
-	}
-	if uid, gid, ok := k.owner(); ok {
-		err = os.Chown(dir, int(uid), int(gid))
-	}
-	return dir, err
-}
-
-// copyTree copies a directory of plain files with modes, owned by the account.
-func (k *kind) copyTree(from, to string) error {
-	uid, gid, own := k.owner()
-	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, rel)
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		switch {
-		case e.IsDir():
-			err = os.Mkdir(target, info.Mode().Perm())
-		case info.Mode().IsRegular():
-			err = copyFile(path, target, info.Mode().Perm())
-		default:
-			return nil // sockets
-		}
-		if err == nil && own {
-			err = os.Chown(target, int(uid), int(gid))
-		}
-		return err
-	})
-}
-
-func copyFile(from, to string, mode fs.FileMode) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
-		return err
-	}
-	if _, err := out.ReadFrom(in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
 }
 
 func freePort() (int, error) {

@@ -2,7 +2,6 @@ package servers
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -11,7 +10,7 @@ import (
 )
 
 // Initialising a data directory takes seconds, copying one does not. So each kind
-// makes one template per test process, removed by Main.
+// makes one template per test process.
 var templates = struct {
 	sync.Mutex
 	made map[*kind]*template
@@ -89,13 +88,7 @@ func Main(m *testing.M) int {
 		for _, stop := range slices.Backward(atExit) {
 			stop()
 		}
-		templates.Lock()
-		defer templates.Unlock()
-		for _, t := range templates.made {
-			if t.dir != "" {
-				os.RemoveAll(t.dir)
-			}
-		}
+		removeRoot()
 	}()
 	return m.Run()
 }
