@@ -23,9 +23,10 @@ type session struct {
 	ctx    context.Context
 	cancel context.CancelFunc // ends what the application does in it
 
-	conn *pgxpool.Conn // nil before it has begun and after it has ended
-	tx   pgx.Tx
-	err  error // it must not be prepared, or has ended
+	conn   *pgxpool.Conn // nil before it is needed and after the end
+	tx     pgx.Tx        // nil before the first statement
+	broken error         // it could not be begun
+	err    error         // it must not be prepared, or has ended
 }
 
 func newSession() *session {
@@ -115,7 +116,7 @@ func (d *Database) do(ctx context.Context, s *session, fn func(ctx context.Conte
 		return fmt.Errorf("postgres: %s: %w", d.id, s.err)
 	}
 	if s.conn == nil {
-		if err := d.beginIn(ctx, s); err != nil {
+		if err := d.connect(ctx, s); err != nil {
 			s.end(err)
 			return err
 		}
@@ -124,24 +125,23 @@ func (d *Database) do(ctx context.Context, s *session, fn func(ctx context.Conte
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	s.err = errors.New("the function given to Do panicked") // unless it returns
-	err = fn(ctx, branchTx{s.tx})
-	if s.err = err; err == nil && s.ctx.Err() != nil {
+	err = fn(ctx, branchTx{d, s})
+	switch s.err = err; {
+	case err == nil && s.broken != nil:
+		s.err = s.broken
+	case err == nil && s.ctx.Err() != nil:
 		s.err = errOver
 	}
 	return s.err
 }
 
-func (d *Database) beginIn(ctx context.Context, s *session) error {
+// connect gives the session a connection.
+func (d *Database) connect(ctx context.Context, s *session) error {
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return fmt.Errorf("postgres: %s: a connection of the pool: %w", d.id, err)
 	}
-	tx, err := conn.BeginTx(ctx, d.opts.TxOptions)
-	if err != nil {
-		conn.Release()
-		return fmt.Errorf("postgres: %s: begin: %w", d.id, err)
-	}
-	s.conn, s.tx = conn, tx
+	s.conn = conn
 	return nil
 }
 
@@ -174,14 +174,3 @@ func (d *Database) forget(xid dtc.XID, s *session) {
 		delete(d.sessions, xid)
 	}
 }
-
-// branchTx is what the application gets: it does not end by itself.
-type branchTx struct{ pgx.Tx }
-
-var errNotYours = errors.New("postgres: the transaction is one branch of a distributed one: return from the function instead; nil lets it be prepared, an error rolls all of it back")
-
-// Commit fails: the coordinator commits.
-func (branchTx) Commit(context.Context) error { return errNotYours }
-
-// Rollback fails: an error of the function rolls back.
-func (branchTx) Rollback(context.Context) error { return errNotYours }

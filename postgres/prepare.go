@@ -74,7 +74,11 @@ func (d *Database) prepareStatements(ctx context.Context, b dtc.Branch, list []S
 }
 
 func (d *Database) statements(ctx context.Context, b dtc.Branch, s *session, list []Statement) (dtc.Vote, error) {
-	if err := d.beginIn(ctx, s); err != nil {
+	if err := d.connect(ctx, s); err != nil {
+		return dtc.VoteAbort, dtc.NoAnswer(err)
+	}
+	if err := d.begin(ctx, s); err != nil {
+		s.end(err)
 		return dtc.VoteAbort, dtc.NoAnswer(err)
 	}
 	if err := execStatements(ctx, s.conn.Conn().PgConn(), list); err != nil {
@@ -107,7 +111,7 @@ func (d *Database) prepareSession(ctx context.Context, b dtc.Branch, s *session)
 		err := s.err
 		s.end(err)
 		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: %w", d.id, err))
-	case s.conn == nil: // enlisted, and nothing was done
+	case s.tx == nil: // enlisted, and nothing was done
 		s.end(errOver)
 		return dtc.VoteReadOnly, nil
 	}
