@@ -14,7 +14,6 @@ import (
 const (
 	codeNotNull       = "23502"
 	codeUnique        = "23505"
-	codeCheck         = "23514"
 	codeNoStatement   = "26000"
 	codeUndefined     = "42704" // no prepared transaction of that name
 	codeDuplicate     = "42710" // there is one already

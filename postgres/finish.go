@@ -113,7 +113,9 @@ func (d *Database) finishPrepared(ctx context.Context, on *pgxpool.Pool, b dtc.B
 
 // state returns what the branch's row says, or "" if there is none.
 func (d *Database) state(ctx context.Context, b dtc.Branch) (state string, err error) {
-	err = d.finish.QueryRow(ctx, d.q.state, Name(b.XID, b.Participant)).Scan(&state)
+	x := b.XID
+	err = d.finish.QueryRow(ctx, d.q.state, Name(x, b.Participant), b.Participant, x.Log.String(),
+		int64(x.Incarnation.Number), int64(x.Seq)).Scan(&state)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return "", nil

@@ -157,7 +157,7 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 			" set AccessMode in Options.TxOptions where all of them are to be", d.id))
 	case e.Code == codeUnique && e.TableName == d.q.table:
 		return d.ended(ctx, b)
-	case e.Code == codeCheck && e.TableName == d.q.table:
+	case e.Code == codeNotNull && e.ColumnName == "tx_id" && e.TableName == d.q.table:
 		if listed, err := d.listed(ctx, b); err != nil || listed {
 			return vote(listed), err // prepared before low water came so far
 		}

@@ -40,18 +40,21 @@ func Schema(tablePrefix string) (string, error) {
 	return strings.ReplaceAll(schema, "{prefix}", tablePrefix), nil
 }
 
-// The check of the state has a second duty, see [prove].
+// One key serves the seal, the questions and the order in which rows go: every index more
+// costs each branch some locks, which its prepared transaction keeps. So does every other
+// table that it looks at, and a CHECK is parsed anew for each row. What has the key of an
+// earlier form, a name alone, does too.
 const schema = `CREATE TABLE IF NOT EXISTS {prefix}_branch (
-	name        varchar(129) COLLATE "C" PRIMARY KEY,
+	name        varchar(129) COLLATE "C" NOT NULL,
 	participant varchar(64)  COLLATE "C" NOT NULL,
 	log         varchar(16)  COLLATE "C" NOT NULL,
 	incarnation bigint       NOT NULL,
 	seq         bigint       NOT NULL,
 	tx_id       bytea        NOT NULL,
-	state       varchar(12)  COLLATE "C" NOT NULL CHECK (state IN ('committed', 'rolled_back', 'adopted')),
-	xact        xid8
+	state       varchar(12)  COLLATE "C" NOT NULL,
+	xact        xid8,
+	PRIMARY KEY (participant, log, incarnation, seq, name)
 );
-CREATE INDEX IF NOT EXISTS {prefix}_branch_order ON {prefix}_branch (participant, log, incarnation, seq);
 CREATE TABLE IF NOT EXISTS {prefix}_low_water (
 	participant varchar(64) COLLATE "C" NOT NULL,
 	log         varchar(16) COLLATE "C" NOT NULL,
@@ -78,46 +81,47 @@ func queriesOf(prefix, branch, lowWater, role string) queries {
 	q := queries{
 		table: prefix + "_branch", branch: b, lowWater: lw, role: role,
 		seal: "INSERT INTO " + b + " (name, participant, log, incarnation, seq, tx_id, state)" +
-			" VALUES ($1, $2, $3, $4, $5, $6, '" + stateRolledBack + "') ON CONFLICT (name) DO NOTHING",
+			" VALUES ($1, $2, $3, $4, $5, $6, '" + stateRolledBack + "') ON CONFLICT DO NOTHING",
 		// What became of an adopted branch is known to the server. Its row was written after
 		// the prepare, so a server that has the row, be it restored or a standby that was
 		// promoted, has given the number to no other transaction.
 		state: "SELECT CASE WHEN state <> '" + stateAdopted + "' THEN state ELSE CASE pg_xact_status(xact)" +
 			" WHEN 'committed' THEN '" + stateCommitted + "' WHEN 'aborted' THEN '" + stateRolledBack + "'" +
-			" WHEN 'in progress' THEN '" + statePrepared + "' ELSE '" + stateUnknown + "' END END FROM " + b + " WHERE name = $1",
+			" WHEN 'in progress' THEN '" + statePrepared + "' ELSE '" + stateUnknown + "' END END FROM " + b +
+			" WHERE name = $1 AND participant = $2 AND log = $3 AND incarnation = $4 AND seq = $5",
 		// pg_prepared_xacts shows the lower half of the number of a transaction. The whole one
 		// is less than 2^31 away from that of the next transaction, before it or behind.
 		adopt: "INSERT INTO " + b + " (name, participant, log, incarnation, seq, tx_id, state, xact)" +
 			" SELECT $1, $2, $3, $4, $5, $6, '" + stateAdopted + "'," +
 			" (next + (low - (next & 4294967295) + 6442450944) % 4294967296 - 2147483648)::text::xid8" +
 			" FROM (SELECT transaction::text::bigint AS low, pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next" +
-			" FROM pg_prepared_xacts WHERE gid = $1 AND database = current_database()) AS listed ON CONFLICT (name) DO NOTHING",
+			" FROM pg_prepared_xacts WHERE gid = $1 AND database = current_database()) AS listed ON CONFLICT DO NOTHING",
 		storedLow: "SELECT incarnation, seq FROM " + lw + " WHERE participant = $1 AND log = $2",
 		raiseLow: "INSERT INTO " + lw + " AS l (participant, log, incarnation, seq) VALUES ($1, $2, $3, $4)" +
 			" ON CONFLICT (participant, log) DO UPDATE SET incarnation = excluded.incarnation, seq = excluded.seq" +
 			" WHERE (l.incarnation, l.seq) < (excluded.incarnation, excluded.seq)",
-		prune: "DELETE FROM " + b + " WHERE name IN (SELECT name FROM " + b +
+		prune: "DELETE FROM " + b + " WHERE ctid = ANY (ARRAY(SELECT ctid FROM " + b +
 			" WHERE participant = $1 AND log = $2 AND (incarnation, seq) < ($3, $4)" +
-			" ORDER BY incarnation, seq LIMIT $5)",
+			" ORDER BY incarnation, seq LIMIT $5))",
 	}
 	q.prove = q.resolve(prove)
 	return q
 }
 
 // prove proves a branch: the statement before PREPARE TRANSACTION, which is reached only if
-// this one succeeds. The value of the state is chosen so that it fails where nothing must be
-// prepared, and its error says why: NULL, which the column does not take, if the transaction
-// has written nothing; a word that the check does not know if low water has passed the
-// branch. The participant is NULL if the role is not the one that finishes, which then could
-// not.
+// this one succeeds. It fails where nothing must be prepared, on a NULL in a column that takes
+// none, and which one that is says why: the state, if the transaction has written nothing;
+// the participant, if the role is not the one that finishes, which then could not; the
+// transaction's id, if low water has passed the branch.
 //
 // What a serializable transaction has read is valid only if it ends well: it is prepared
 // even if it has only read.
 const prove = "INSERT INTO {branch} (name, participant, log, incarnation, seq, tx_id, state) VALUES ($1," +
-	" CASE WHEN current_user = {role} THEN $2::varchar END, $3::varchar, $4::bigint, $5::bigint, $6::bytea," +
-	" CASE WHEN pg_current_xact_id_if_assigned() IS NULL AND current_setting('transaction_isolation') <> 'serializable' THEN NULL" +
-	" WHEN EXISTS (SELECT 1 FROM {low} WHERE participant = $2::varchar AND log = $3::varchar AND (incarnation, seq) > ($4::bigint, $5::bigint)) THEN 'late'" +
-	" ELSE '" + stateCommitted + "' END)"
+	" CASE WHEN current_user = {role} THEN $2::varchar END, $3::varchar, $4::bigint, $5::bigint," +
+	" CASE WHEN NOT EXISTS (SELECT 1 FROM {low} WHERE participant = $2::varchar AND log = $3::varchar AND (incarnation, seq) > ($4::bigint, $5::bigint))" +
+	" THEN $6::bytea END," +
+	" CASE WHEN pg_current_xact_id_if_assigned() IS NOT NULL OR current_setting('transaction_isolation') = 'serializable'" +
+	" THEN '" + stateCommitted + "' END)"
 
 // proof is a branch as it is proved and prepared.
 type proof struct {

@@ -100,7 +100,7 @@ func TestSealSparesMaintenance(t *testing.T) {
 	}
 	// Somebody looks for whom the seal waits, several times.
 	eventually(t, "the seal waits", func() bool {
-		return w.count(t, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%ON CONFLICT (name) DO NOTHING%'"+
+		return w.count(t, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%ON CONFLICT DO NOTHING%'"+
 			" AND now() - query_start > interval '700 ms' AND datname = current_database()") > 0
 	})
 	if err := maintenance.Commit(t.Context()); err != nil {
