@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/dtc-project/dtc"
 )
@@ -20,7 +19,7 @@ const (
 // Commit implements [dtc.Participant].
 func (d *Database) Commit(ctx context.Context, b dtc.Branch) error {
 	d.noteLowWater(b)
-	found, err := d.finishPrepared(ctx, d.finish, b, "COMMIT PREPARED ")
+	found, err := d.finishKept(ctx, b, "COMMIT PREPARED ")
 	if err != nil {
 		return err
 	}
@@ -67,7 +66,7 @@ func (d *Database) Rollback(ctx context.Context, b dtc.Branch) error {
 		s.unlock()
 		d.forget(b.XID, s)
 	}
-	if _, err := d.finishPrepared(ctx, d.finish, b, "ROLLBACK PREPARED "); err != nil {
+	if _, err := d.finishKept(ctx, b, "ROLLBACK PREPARED "); err != nil {
 		return err
 	}
 	// Whether there was something or not: nothing is prepared under this name again.
@@ -93,7 +92,7 @@ func (d *Database) strange(state string) error {
 }
 
 // finishPrepared ends a prepared transaction, and reports whether there was one.
-func (d *Database) finishPrepared(ctx context.Context, on *pgxpool.Pool, b dtc.Branch, verb string) (bool, error) {
+func (d *Database) finishPrepared(ctx context.Context, on finisher, b dtc.Branch, verb string) (bool, error) {
 	name, err := literal(Name(b.XID, b.Participant))
 	if err != nil {
 		return false, err

@@ -50,6 +50,7 @@ type Database struct {
 	mu       sync.Mutex
 	closed   bool
 	sessions map[dtc.XID]*session
+	kept     map[dtc.XID]kept
 	low      map[dtc.LogID]dtc.XID // the highest low water seen
 
 	finished atomic.Int64
@@ -70,7 +71,7 @@ var ErrUnusable = errors.New("postgres: the server cannot take part in distribut
 // missing. A server that cannot keep what a participant promises is refused with
 // [ErrUnusable].
 func Open(ctx context.Context, id string, pool *pgxpool.Pool, opts *Options) (*Database, error) {
-	d := &Database{id: id, pool: pool, sessions: map[dtc.XID]*session{}, low: map[dtc.LogID]dtc.XID{}}
+	d := &Database{id: id, pool: pool, sessions: map[dtc.XID]*session{}, kept: map[dtc.XID]kept{}, low: map[dtc.LogID]dtc.XID{}}
 	if opts != nil {
 		d.opts = *opts
 	}
@@ -185,6 +186,11 @@ func (d *Database) Close() {
 		all = append(all, s)
 	}
 	clear(d.sessions)
+	for _, k := range d.kept {
+		k.timer.Stop()
+		k.conn.Release()
+	}
+	clear(d.kept)
 	d.mu.Unlock()
 	for _, s := range all {
 		s.cancel()
