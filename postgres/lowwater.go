@@ -14,6 +14,7 @@ import (
 const (
 	pruneBatch   = 1000            // rows dropped by one statement
 	pruneTimeout = 2 * time.Second // of the part that runs inside somebody's call
+	pruneTries   = 20              // of Prune, within a second
 )
 
 // noteLowWater remembers the highest low water seen. It answers nothing until it has
@@ -48,6 +49,12 @@ func (d *Database) storedLowWater(ctx context.Context, log dtc.LogID) (dtc.XID, 
 	return dtc.XID{Log: log, Incarnation: dtc.Incarnation{Number: uint32(incarnation)}, Seq: uint64(seq)}, nil
 }
 
+// horizon is a low water that is stored, and from where on every snapshot sees it.
+type horizon struct {
+	low  dtc.XID
+	xact int64 // the number of a transaction: all snapshots that have come so far
+}
+
 // countFinished drops rows once in PruneEvery finished branches. The branch is finished
 // and its answer stands, so a failure here is only logged.
 func (d *Database) countFinished(ctx context.Context, log dtc.LogID) {
@@ -59,14 +66,23 @@ func (d *Database) countFinished(ctx context.Context, log dtc.LogID) {
 	d.finished.Store(0)
 	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
 	defer cancel()
-	// More than came in since the last time, so that a backlog goes down too.
-	if _, err := d.prune(ctx, log, 4*int(every)+pruneBatch); err != nil {
+	// Rows go below the low water of the last time, which all know by now; and more than
+	// came in since then, so that a backlog goes down too.
+	_, done, err := d.drop(ctx, log, 4*int(every)+pruneBatch)
+	if err == nil && done {
+		if err = d.raise(ctx, log); err == nil {
+			_, _, err = d.drop(ctx, log, pruneBatch) // nobody works: there is no next time soon
+		}
+	}
+	if err != nil {
 		d.opts.Logger.Warn("postgres: dropping finished rows", "participant", d.id, "error", err.Error())
 	}
 }
 
-// Prune stores the low water that was seen and drops all rows below it, and returns how
-// many. It is called by itself now and then, see [Options.PruneEvery].
+// Prune stores the low water that was seen and drops the rows below it, and returns how
+// many. Where a session works on a state of the database that is older than that, its
+// rows stay for another time, after Prune has waited for a second. It is called by itself
+// now and then, see [Options.PruneEvery].
 func (d *Database) Prune(ctx context.Context) (int, error) {
 	d.mu.Lock()
 	logs := make([]dtc.LogID, 0, len(d.low))
@@ -76,38 +92,82 @@ func (d *Database) Prune(ctx context.Context) (int, error) {
 	d.mu.Unlock()
 	total := 0
 	for _, log := range logs {
-		n, err := d.prune(ctx, log, int(^uint(0)>>1))
-		if total += n; err != nil {
+		if err := d.raise(ctx, log); err != nil {
 			return total, err
+		}
+		for range pruneTries {
+			n, done, err := d.drop(ctx, log, int(^uint(0)>>1))
+			if total += n; err != nil {
+				return total, err
+			}
+			if done {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return total, ctx.Err()
+			case <-time.After(time.Second / pruneTries):
+			}
 		}
 	}
 	return total, nil
 }
 
-func (d *Database) prune(ctx context.Context, log dtc.LogID, limit int) (dropped int, err error) {
+// raise stores the low water that was seen.
+func (d *Database) raise(ctx context.Context, log dtc.LogID) error {
 	d.mu.Lock()
 	seen := d.low[log]
 	d.mu.Unlock()
-	if !seen.IsZero() {
-		if _, err := d.finish.Exec(ctx, d.q.raiseLow, d.id, log.String(), int64(seen.Incarnation.Number), int64(seen.Seq)); err != nil {
-			return 0, fmt.Errorf("postgres: %s: store low water: %w", d.id, safe(err))
-		}
+	if seen.IsZero() {
+		return nil
+	}
+	if _, err := d.finish.Exec(ctx, d.q.raiseLow, d.id, log.String(), int64(seen.Incarnation.Number), int64(seen.Seq)); err != nil {
+		return fmt.Errorf("postgres: %s: store low water: %w", d.id, safe(err))
 	}
 	// What is stored, not what was seen: rows go only under a low water that a late
 	// prepare will find.
-	lw, err := d.storedLowWater(ctx, log)
-	if err != nil || lw.IsZero() {
-		return 0, err
+	low, err := d.storedLowWater(ctx, log)
+	if err != nil || low.IsZero() {
+		return err
+	}
+	h := horizon{low: low}
+	if err := d.finish.QueryRow(ctx, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&h.xact); err != nil {
+		return fmt.Errorf("postgres: %s: store low water: %w", d.id, safe(err))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.horizons[log] = h
+	return nil
+}
+
+// drop drops rows below the low water that was stored, up to about a limit, and reports
+// whether none is left. It drops none while a session has a snapshot that is too old to see
+// that low water, as one of a transaction that is repeatable read has: a late prepare in it
+// would find neither the row nor low water.
+func (d *Database) drop(ctx context.Context, log dtc.LogID, limit int) (dropped int, done bool, err error) {
+	d.mu.Lock()
+	h, ok := d.horizons[log]
+	d.mu.Unlock()
+	if !ok {
+		return 0, true, nil
+	}
+	var old bool
+	if err := d.finish.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"+
+		" AND backend_type = 'client backend' AND age(backend_xmin) > pg_snapshot_xmax(pg_current_snapshot())::text::bigint - $1)", h.xact).Scan(&old); err != nil {
+		return 0, false, fmt.Errorf("postgres: %s: look for old snapshots: %w", d.id, safe(err))
+	}
+	if old {
+		return 0, false, nil
 	}
 	for dropped < limit {
-		tag, err := d.finish.Exec(ctx, d.q.prune, d.id, log.String(), int64(lw.Incarnation.Number), int64(lw.Seq), pruneBatch)
+		tag, err := d.finish.Exec(ctx, d.q.prune, d.id, log.String(), int64(h.low.Incarnation.Number), int64(h.low.Seq), pruneBatch)
 		if err != nil {
-			return dropped, fmt.Errorf("postgres: %s: drop finished rows: %w", d.id, safe(err))
+			return dropped, false, fmt.Errorf("postgres: %s: drop finished rows: %w", d.id, safe(err))
 		}
 		dropped += int(tag.RowsAffected())
 		if tag.RowsAffected() < pruneBatch {
-			break
+			return dropped, true, nil
 		}
 	}
-	return dropped, nil
+	return dropped, false, nil
 }

@@ -52,6 +52,7 @@ type Database struct {
 	sessions map[dtc.XID]*session
 	kept     map[dtc.XID]kept
 	low      map[dtc.LogID]dtc.XID // the highest low water seen
+	horizons map[dtc.LogID]horizon // and the last that was stored
 
 	finished atomic.Int64
 	pruning  atomic.Bool
@@ -71,7 +72,7 @@ var ErrUnusable = errors.New("postgres: the server cannot take part in distribut
 // missing. A server that cannot keep what a participant promises is refused with
 // [ErrUnusable].
 func Open(ctx context.Context, id string, pool *pgxpool.Pool, opts *Options) (*Database, error) {
-	d := &Database{id: id, pool: pool, sessions: map[dtc.XID]*session{}, kept: map[dtc.XID]kept{}, low: map[dtc.LogID]dtc.XID{}}
+	d := &Database{id: id, pool: pool, sessions: map[dtc.XID]*session{}, kept: map[dtc.XID]kept{}, low: map[dtc.LogID]dtc.XID{}, horizons: map[dtc.LogID]horizon{}}
 	if opts != nil {
 		d.opts = *opts
 	}
