@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -14,14 +15,16 @@ import (
 var (
 	errClosed = errors.New("the database was closed as a participant")
 	errOver   = errors.New("the transaction has ended")
+	errMissed = errors.New("the function given to Do was not called: its context ended while another call was in the branch")
 )
 
 // session is a branch's transaction on its connection, from its first statement until
 // it is prepared or rolled back.
 type session struct {
-	sem    chan struct{} // held by whoever uses what follows
+	sem    chan struct{} // held by whoever uses what follows, but for missed
 	ctx    context.Context
 	cancel context.CancelFunc // ends what the application does in it
+	missed atomic.Bool        // a call of Do gave up before its function was called
 
 	conn   *pgxpool.Conn // nil before it is needed and after the end
 	tx     pgx.Tx        // nil before the first statement
@@ -85,8 +88,8 @@ func drop(c *pgx.Conn) {
 // The database transaction is prepared when the function given to [dtc.Coordinator.Run]
 // has returned.
 //
-// If fn fails, or panics, the whole transaction will be rolled back, even if the caller
-// of Do goes on. Commit and Rollback of the pgx.Tx given to fn are refused; Begin makes
+// If fn fails, or panics, or could not be called, the whole transaction will be rolled
+// back, even if the caller of Do goes on. Commit and Rollback of the pgx.Tx given to fn are refused; Begin makes
 // a savepoint. The context given to fn ends with ctx and when the transaction is rolled
 // back under it.
 func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Context, q pgx.Tx) error) error {
@@ -104,6 +107,7 @@ func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Conte
 		return err
 	}
 	if err := s.lock(ctx); err != nil {
+		s.missed.Store(true)
 		return err
 	}
 	defer s.unlock()

@@ -106,6 +106,9 @@ func (d *Database) prepareSession(ctx context.Context, b dtc.Branch, s *session)
 	}
 	defer s.unlock()
 	defer d.forget(b.XID, s)
+	if s.err == nil && s.missed.Load() {
+		s.err = errMissed
+	}
 	switch {
 	case s.err != nil:
 		err := s.err

@@ -219,3 +219,28 @@ func TestRefuses(t *testing.T) {
 		})
 	}
 }
+
+// TestDoGivesUp: a function was not called, because another one was in the branch for too
+// long. What it would have done is missing, so nothing is committed.
+func TestDoGivesUp(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	c := open(t, w.db)
+	err := c.Run(t.Context(), "gives-up", func(ctx context.Context, tx *dtc.Tx) error {
+		return w.db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error {
+			over, cancel := context.WithCancel(ctx)
+			cancel()
+			err := w.db.Do(over, tx, func(context.Context, pgx.Tx) error { t.Error("it was called"); return nil })
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v", err)
+			}
+			return insert(ctx, q, tx.XID())
+		})
+	})
+	if !errors.Is(err, dtc.ErrRolledBack) || !strings.Contains(err.Error(), "was not called") {
+		t.Errorf("error %v", err)
+	}
+	if n := w.count(t, "SELECT count(*) FROM token"); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+	w.clean(t)
+}
