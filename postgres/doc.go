@@ -29,7 +29,9 @@
 // from being prepared late; the sweep finds it and rolls it back.
 //
 // Rows below low water are dropped ([Database.Prune]); where none stands, low water
-// refuses a late prepare.
+// refuses a late prepare. A branch looks for both as of its last statement, or of its
+// beginning if it is repeatable read; so no row goes while a session has a snapshot in
+// which low water does not stand yet.
 //
 // # What is believed
 //
@@ -48,8 +50,10 @@
 //
 // # Connections
 //
-// The application's pool gives the connection of a branch and has it back after the
-// prepare, if it is certainly clean; else it is closed. What finishes branches has
+// The application's pool gives the connection of a branch. The transaction begins with its
+// first statement, in one message. After the prepare the connection waits for half a second
+// at most for the decision, and is the one on which the branch ends; then the pool has it
+// back, if it is certainly clean; else it is closed. What finishes other branches has
 // connections of its own, so that an application that holds all of its pool while it
 // waits for the locks of prepared branches is not waiting for itself.
 package postgres
