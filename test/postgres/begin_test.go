@@ -219,3 +219,23 @@ func TestNothingWithoutBegin(t *testing.T) {
 		})
 	}
 }
+
+// TestBeginRefused: the server does not begin the transaction, and the connection stays good
+// for anything else. Nothing is executed on it.
+func TestBeginRefused(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	db := w.participant(t, "refused", &postgres.Options{TxOptions: pgx.TxOptions{BeginQuery: "BEGIN NONSENSE"}})
+	c := open(t, db)
+	_, err := w.once(t, c, db, "refused", func(ctx context.Context, q pgx.Tx, xid dtc.XID) error {
+		if _, err := q.Conn().Exec(ctx, "INSERT INTO token VALUES ($1)", xid.String()); err == nil {
+			t.Error("no error")
+		}
+		return nil // swallowed
+	})
+	if !errors.Is(err, dtc.ErrRolledBack) || !strings.Contains(err.Error(), "42601") {
+		t.Errorf("error %v", err)
+	}
+	if n := w.count(t, "SELECT count(*) FROM token"); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+}
