@@ -26,7 +26,10 @@ func Look(ctx context.Context, c driver.Connector, opts *Options) ([]Finding, er
 	if err != nil {
 		return nil, err
 	}
-	d.finish = openFinish(c, "READ COMMITTED", 2)
+	if d.q, err = speak(ctx, c, d.opts.TablePrefix); err != nil {
+		return nil, err
+	}
+	d.finish = d.openFinish(c, "READ COMMITTED", 2)
 	defer d.finish.Close()
 	d.pool = sql.OpenDB(c)
 	defer d.pool.Close()
@@ -52,17 +55,16 @@ func Look(ctx context.Context, c driver.Connector, opts *Options) ([]Finding, er
 // lookTables has the server prepare the statements that will be used, as a client does
 // before it executes one: it looks at the tables and the privileges then, and does nothing.
 func (d *Database) lookTables(ctx context.Context, create string) ([]Finding, error) {
-	var version, schema string
+	var schema string
 	var there int
-	err := d.finish.QueryRowContext(ctx, "SELECT VERSION(), DATABASE(), (SELECT COUNT(*) FROM information_schema.TABLES"+
+	err := d.finish.QueryRowContext(ctx, "SELECT DATABASE(), (SELECT COUNT(*) FROM information_schema.TABLES"+
 		" WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ('"+d.opts.TablePrefix+"_branch', '"+d.opts.TablePrefix+"_low_water'))").
-		Scan(&version, &schema, &there)
+		Scan(&schema, &there)
 	if err != nil {
 		return nil, fmt.Errorf("look for the tables: %w", safe(err))
 	}
-	d.q = queriesOf(d.opts.TablePrefix, isMariaDB(version))
 	b := dtc.Branch{Participant: d.id, XID: dtc.XID{Seq: 1}}
-	row, err := d.q.insert(b, stateCommitted)
+	row, err := d.q.insert(b, stateCommitted, startVariable)
 	if err != nil {
 		return nil, err
 	}

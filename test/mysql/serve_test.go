@@ -9,6 +9,7 @@ import (
 	"github.com/dtc-project/dtc/mysql"
 	"github.com/dtc-project/dtc/test/internal/servers"
 	"github.com/dtc-project/dtc/test/internal/serving"
+	"github.com/dtc-project/dtc/test/internal/wire"
 )
 
 // address is how `dtc serve` names a database of a server.
@@ -79,9 +80,14 @@ func proof(t *testing.T, w *world, xid dtc.XID, tx dtc.TxID, participant string)
 // held makes the bank's database be reached through a proxy that holds a statement.
 func heldAt(t *testing.T, b *serving.Bank, w *world, statement string) serving.Held {
 	t.Helper()
-	p := newProxy(t, w.server.Addr(), statement, hold)
-	b.URL = address(p.addr, "root", w.name)
-	return serving.Held{Come: p.met, LetGo: p.release}
+	proxy, err := wire.New(wire.MySQL, w.server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	trap := proxy.Arm(statement, 1, wire.StallRequest)
+	b.URL = address(fmt.Sprintf("127.0.0.1:%d", proxy.Port()), "root", w.name)
+	return serving.Held{Come: trap.Hit(), LetGo: trap.Release}
 }
 
 // twoBanks are two servers: XA RECOVER lists what all databases of one hold.
