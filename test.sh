@@ -183,7 +183,7 @@ working() {
 	phase tests . $race -skip '^(TestKillAtEveryPoint|TestCheckpointsMeanTheSame|TestBitFlips.*|TestTruncation)$' "$@" \
 		$(go list work | grep -v -e '/internal/explore$' -e '/internal/sim$' -e '/internal/sim/simdb$' -e '/test/sim$' \
 			-e '/test/chaos$' -e '/test/disk$' -e '/test/failpoint$' -e '/test/procfaults$' \
-			-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$' \
+			-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$' -e '/examples/transfer$' \
 			-e '/test/mysql$' -e '/test/postgres$' -e 'dtc/cmd/dtc$')
 
 	# Without the race detector: the log is opened on 50,000 crashed disks, each again
@@ -223,7 +223,7 @@ waiting() {
 # shellcheck disable=SC2086 # words
 serving() {
 	nice='nice -n 19'
-	phase servers . $race "$@" ./cmd/dtc ./test/guard ./test/mysql ./test/postgres ./test/http ./examples/participants ./examples/shop
+	phase servers . $race "$@" ./cmd/dtc ./test/guard ./test/mysql ./test/postgres ./test/http ./examples/participants ./examples/shop ./examples/transfer
 }
 
 working "$@" &

@@ -64,6 +64,9 @@ func TestPromoted(t *testing.T) {
 		for rows.Next() {
 			n++
 		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
 		return n
 	}
 	eventually(t, "the branch comes to the replica", func() bool { return prepared() == 1 })
