@@ -206,7 +206,7 @@ fi
 
 finished=
 trap 'finished=yes' HUP INT TERM # that is how it is stopped
-cat <<END
+cat <<END || true
 
 == it goes on until Ctrl-C, and starts again what you kill. In another terminal:
    tail -f $dir/transfer.log
