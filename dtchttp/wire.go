@@ -51,9 +51,9 @@ type TxBranch struct {
 // ParticipantStatus describes a participant of the coordinator.
 type ParticipantStatus struct {
 	ID string `json:"id"`
-	// Kind is http for a service at URL, postgres for a database there, go for one in the
-	// coordinator's process, and empty for one that left the configuration and still has
-	// branches.
+	// Kind is http for a service at URL, postgres or mysql for a database there, go for
+	// one in the coordinator's process, and empty for one that left the configuration and
+	// still has branches.
 	Kind    string `json:"kind"`
 	URL     string `json:"url"` // without credentials
 	Listing bool   `json:"listing"`
