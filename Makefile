@@ -76,6 +76,8 @@ soak: ## run the long tests: SEEDS=n, IMAGES=n, and HOURS=n for each part that h
 	part 'killed processes' $$hours $(long) ./test/kill; \
 	part storm DTC_CHAOS=$(if $(HOURS),$(HOURS)h,10m) $(long) -race ./test/chaos; \
 	part 'disks and guards' $(long) ./test/disk ./test/guard; \
+	part databases DTC_BRANCHES=16000 $(long) -p 1 -run TestGrind ./test/postgres ./test/mysql; \
+	part transfers DTC_TRANSFER_KILLS=500 $(long) ./test/transfer; \
 	echo "== soak: what was done"; \
 	go run ./internal/tally/table -dir "$$DTC_TALLY" || status=1; \
 	rm -rf "$$DTC_TALLY"; exit $$status

@@ -184,7 +184,7 @@ working() {
 		$(go list work | grep -v -e '/internal/explore$' -e '/internal/sim$' -e '/internal/sim/simdb$' -e '/test/sim$' \
 			-e '/test/chaos$' -e '/test/disk$' -e '/test/failpoint$' -e '/test/procfaults$' \
 			-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$' -e '/examples/transfer$' \
-			-e '/test/mysql$' -e '/test/postgres$' -e 'dtc/cmd/dtc$')
+			-e '/test/mysql$' -e '/test/postgres$' -e '/test/transfer$' -e 'dtc/cmd/dtc$')
 
 	# Without the race detector: the log is opened on 50,000 crashed disks, each again
 	# after a crash of that opening. Beside it a coordinator is killed at every step.
@@ -223,7 +223,7 @@ waiting() {
 # shellcheck disable=SC2086 # words
 serving() {
 	nice='nice -n 19'
-	phase servers . $race "$@" ./cmd/dtc ./test/guard ./test/mysql ./test/postgres ./test/http ./examples/participants ./examples/shop ./examples/transfer
+	phase servers . $race "$@" ./cmd/dtc ./test/guard ./test/mysql ./test/postgres ./test/http ./examples/participants ./examples/shop ./examples/transfer ./test/transfer
 }
 
 working "$@" &
