@@ -19,6 +19,7 @@ export GOWORK="$root/go.work"
 export CGO_ENABLED=1 # the race detector is linked by the C compiler
 export GOGC="${GOGC:-400}"  # small heaps that are renewed all the time: half the work
 timeout=${DTC_TEST_TIMEOUT:-15m}
+unset DTC_SKIP_DATABASES # for who runs one package: a verdict without the databases would be none
 
 # The race detector is for our own code: SQLite, which is translated C, takes three times
 # as long under it, and no goroutines are in it.
