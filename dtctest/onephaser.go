@@ -2,6 +2,7 @@ package dtctest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -102,6 +103,15 @@ func (c *check) refusesOnePhase(b dtc.Branch, when string) {
 	c.effect(b, Effect{}, when+", and a commit in one phase")
 }
 
+// conflicts checks the answer to an id that was committed for another payload.
+func (c *check) conflicts(b dtc.Branch, call func(dtc.Branch) (dtc.Vote, error), what string) {
+	c.Helper()
+	if vote, err := call(b); vote != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
+		c.Errorf("%s of a committed id with another payload answered %v, %v; want vote_abort, and an error that wraps dtc.ErrTxConflict", what, vote, err)
+	}
+	c.effect(b, Effect{}, what+", refused because its id was committed for another payload")
+}
+
 // settleOne repeats Settle until it succeeds.
 func (c *check) settleOne(b dtc.Branch) dtc.Outcome {
 	c.Helper()
@@ -151,15 +161,15 @@ func (c *check) applied(branches ...dtc.Branch) (n int) {
 	return n
 }
 
-// beside runs two calls at the same time, without repeating the first.
+// beside sends b, without repeating it, and makes the other call when b is on its way.
 func beside(ctx context.Context, p dtc.OnePhaser, b dtc.Branch, other func()) (vote dtc.Vote, err error) {
-	start, done := make(chan struct{}), make(chan struct{})
+	left, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		<-start
+		close(left)
 		vote, err = p.CommitOnePhase(ctx, b)
 	}()
-	close(start)
+	<-left
 	other()
 	<-done
 	return vote, err
