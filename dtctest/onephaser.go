@@ -32,6 +32,16 @@ func (c *check) onePhaser() dtc.OnePhaser {
 	return p
 }
 
+// able is onePhaser for a branch that is going to be committed in one phase.
+func (c *check) able(b dtc.Branch) dtc.OnePhaser {
+	c.Helper()
+	p := c.onePhaser()
+	if !p.CanOnePhase(b) {
+		c.Fatalf("CanOnePhase says false for an ordinary payload of the subject")
+	}
+	return p
+}
+
 // again is the same transaction under a new XID, as after it was rolled back and forgotten.
 // If the log has been reopened since, the XID is of the later incarnation.
 func (c *check) again(b dtc.Branch) dtc.Branch {
@@ -64,10 +74,7 @@ func (c *check) restart() {
 // onePhase repeats CommitOnePhase until there is an answer.
 func (c *check) onePhase(b dtc.Branch) (dtc.Vote, error) {
 	c.Helper()
-	p := c.onePhaser()
-	if !p.CanOnePhase(b) {
-		c.Fatalf("CanOnePhase says false for an ordinary payload of the subject")
-	}
+	p := c.able(b)
 	for b.Attempt = 1; ; b.Attempt++ {
 		vote, err := p.CommitOnePhase(c.ctx, b)
 		if !isNoAnswer(err) {

@@ -27,8 +27,9 @@ var onePromises = []promise{
 		func(c *check) {
 			for range c.Rounds {
 				b := c.branch()
+				p := c.able(b)
 				c.atOnce(func() {
-					vote, err := c.onePhaser().CommitOnePhase(c.ctx, b)
+					vote, err := p.CommitOnePhase(c.ctx, b)
 					if !isNoAnswer(err) && (vote != dtc.VoteCommit || err != nil) {
 						c.Errorf("one of several commits in one phase at once answered %v, %v; want vote_commit", vote, err)
 					}
@@ -147,7 +148,7 @@ var onePromises = []promise{
 			for range c.Rounds {
 				b := c.branch()
 				var outcome dtc.Outcome
-				vote, err := beside(c.ctx, c.onePhaser(), b, func() { outcome = c.settleOne(b) })
+				vote, err := beside(c.ctx, c.able(b), b, func() { outcome = c.settleOne(b) })
 				want := 0
 				switch outcome {
 				case dtc.Committed:
