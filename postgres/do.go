@@ -29,6 +29,7 @@ type session struct {
 	conn   *pgxpool.Conn // nil before it is needed and after the end
 	tx     pgx.Tx        // nil before the first statement
 	broken error         // it could not be begun
+	sent   bool          // COMMIT was sent
 	err    error         // it must not be prepared, or has ended
 }
 
@@ -93,6 +94,9 @@ func drop(c *pgx.Conn) {
 // a savepoint. The context given to fn ends with ctx and when the transaction is rolled
 // back under it.
 func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Context, q pgx.Tx) error) error {
+	if err := d.raiseFence(ctx, tx.XID()); err != nil { // before a transaction takes its snapshot
+		return err
+	}
 	// The session stands in the table before the branch is enlisted: from then on it
 	// may be rolled back, and whoever does that must find it.
 	xid := tx.XID()

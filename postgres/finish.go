@@ -19,6 +19,9 @@ const (
 // Commit implements [dtc.Participant].
 func (d *Database) Commit(ctx context.Context, b dtc.Branch) error {
 	d.noteLowWater(b)
+	if err := d.raiseFence(ctx, b.XID); err != nil {
+		return err
+	}
 	found, err := d.finishKept(ctx, b, "COMMIT PREPARED ")
 	if err != nil {
 		return err
@@ -57,6 +60,9 @@ func (d *Database) Commit(ctx context.Context, b dtc.Branch) error {
 // Rollback implements [dtc.Participant].
 func (d *Database) Rollback(ctx context.Context, b dtc.Branch) error {
 	d.noteLowWater(b)
+	if err := d.raiseFence(ctx, b.XID); err != nil {
+		return err
+	}
 	if s := d.find(b.XID); s != nil {
 		s.cancel()
 		if err := s.lock(ctx); err != nil {
@@ -131,24 +137,11 @@ func (d *Database) state(ctx context.Context, b dtc.Branch) (state string, err e
 func (d *Database) seal(ctx context.Context, b dtc.Branch) (string, error) {
 	x := b.XID
 	err := pgx.BeginTxFunc(ctx, d.finish, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
-		// The server's own word: behind a pooler the connection has another number.
-		var pid int32
-		if err := tx.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		return d.unblocking(ctx, tx, b, func() error {
+			_, err := tx.Exec(ctx, d.q.seal, Name(x, b.Participant), b.Participant, x.Log.String(),
+				int64(x.Incarnation.Number), int64(x.Seq), []byte(b.TxID))
 			return err
-		}
-		watching, cancel := context.WithCancel(ctx)
-		watched := make(chan struct{})
-		go func() {
-			defer close(watched)
-			d.unblock(watching, b, pid)
-		}()
-		defer func() {
-			cancel()
-			<-watched // before the connection does something else
-		}()
-		_, err := tx.Exec(ctx, d.q.seal, Name(x, b.Participant), b.Participant, x.Log.String(),
-			int64(x.Incarnation.Number), int64(x.Seq), []byte(b.TxID))
-		return err
+		})
 	})
 	if err != nil {
 		return "", d.noAnswer("seal", err)
@@ -156,7 +149,28 @@ func (d *Database) seal(ctx context.Context, b dtc.Branch) (string, error) {
 	return d.state(ctx, b)
 }
 
-// unblock ends, until ctx does, what a seal on the connection with that pid waits for.
+// unblocking does something in tx that waits for others, and ends them if it takes long.
+// Prepared transactions are those of the branch; if it names no participant there are none.
+func (d *Database) unblocking(ctx context.Context, tx pgx.Tx, b dtc.Branch, do func() error) error {
+	// The server's own word: behind a pooler the connection has another number.
+	var pid int32
+	if err := tx.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+		return err
+	}
+	watching, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		d.unblock(watching, b, pid)
+	}()
+	defer func() {
+		cancel()
+		<-watched // before the connection does something else
+	}()
+	return do()
+}
+
+// unblock ends, until ctx does, what the connection with that pid waits for.
 func (d *Database) unblock(ctx context.Context, b dtc.Branch, pid int32) {
 	timer := time.NewTimer(blockedWait)
 	defer timer.Stop()
@@ -167,18 +181,18 @@ func (d *Database) unblock(ctx context.Context, b dtc.Branch, pid int32) {
 		case <-timer.C:
 		}
 		if err := d.unblockOnce(ctx, b, pid); err != nil && ctx.Err() == nil {
-			d.opts.Logger.Warn("postgres: a seal waits for another transaction",
+			d.opts.Logger.Warn("postgres: what finishes branches waits for another transaction",
 				"participant", d.id, "xid", b.XID.String(), "error", safe(err).Error())
 		}
 		timer.Reset(blockedWait)
 	}
 }
 
-// unblockOnce ends those whose own end the seal waits for, as whoever has inserted the row
-// does. Whoever has locked the table, to make an index or to vacuum it, is waited for.
+// unblockOnce ends those whose own end is waited for, as whoever has inserted the row, or
+// commits in one phase while a fence is raised. Whoever has locked the table, to make an index or to vacuum it, is waited for.
 func (d *Database) unblockOnce(ctx context.Context, b dtc.Branch, pid int32) error {
 	rows, err := d.watch.Query(ctx, "SELECT unnest(pg_blocking_pids($1)) WHERE EXISTS (SELECT 1 FROM pg_locks"+
-		" WHERE pid = $1 AND NOT granted AND locktype = 'transactionid')", pid)
+		" WHERE pid = $1 AND NOT granted AND locktype IN ('transactionid', 'advisory'))", pid)
 	if err != nil {
 		return err
 	}
@@ -187,6 +201,9 @@ func (d *Database) unblockOnce(ctx context.Context, b dtc.Branch, pid int32) err
 		return err
 	}
 	for _, p := range pids {
+		if p == 0 && b.Participant == "" {
+			continue
+		}
 		if p == 0 { // a prepared transaction has no process
 			if _, err := d.finishPrepared(ctx, d.watch, b, "ROLLBACK PREPARED "); err != nil {
 				return err

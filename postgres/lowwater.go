@@ -74,6 +74,9 @@ func (d *Database) countFinished(ctx context.Context, log dtc.LogID) {
 			_, _, err = d.drop(ctx, log, pruneBatch) // nobody works: there is no next time soon
 		}
 	}
+	if err == nil {
+		_, err = d.dropEvidence(ctx, log, 4*every/rowsPerBlock+1)
+	}
 	if err != nil {
 		d.opts.Logger.Warn("postgres: dropping finished rows", "participant", d.id, "error", err.Error())
 	}
@@ -101,6 +104,10 @@ func (d *Database) Prune(ctx context.Context) (int, error) {
 				return total, err
 			}
 			if done {
+				n, err := d.dropEvidence(ctx, log, 0)
+				if total += n; err != nil {
+					return total, err
+				}
 				break
 			}
 			select {
@@ -145,19 +152,9 @@ func (d *Database) raise(ctx context.Context, log dtc.LogID) error {
 // that low water, as one of a transaction that is repeatable read has: a late prepare in it
 // would find neither the row nor low water.
 func (d *Database) drop(ctx context.Context, log dtc.LogID, limit int) (dropped int, done bool, err error) {
-	d.mu.Lock()
-	h, ok := d.horizons[log]
-	d.mu.Unlock()
-	if !ok {
-		return 0, true, nil
-	}
-	var old bool
-	if err := d.finish.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"+
-		" AND backend_type = 'client backend' AND age(backend_xmin) > pg_snapshot_xmax(pg_current_snapshot())::text::bigint - $1)", h.xact).Scan(&old); err != nil {
-		return 0, false, fmt.Errorf("postgres: %s: look for old snapshots: %w", d.id, safe(err))
-	}
-	if old {
-		return 0, false, nil
+	h, ok, err := d.passable(ctx, log)
+	if err != nil || !ok {
+		return 0, err == nil && h.low.IsZero(), err
 	}
 	for dropped < limit {
 		tag, err := d.finish.Exec(ctx, d.q.prune, d.id, log.String(), int64(h.low.Incarnation.Number), int64(h.low.Seq), pruneBatch)
@@ -170,4 +167,21 @@ func (d *Database) drop(ctx context.Context, log dtc.LogID, limit int) (dropped 
 		}
 	}
 	return dropped, false, nil
+}
+
+// passable returns the horizon of a log, and whether rows below it may go: it is zero if
+// there is none.
+func (d *Database) passable(ctx context.Context, log dtc.LogID) (h horizon, ok bool, err error) {
+	d.mu.Lock()
+	h, ok = d.horizons[log]
+	d.mu.Unlock()
+	if !ok {
+		return h, false, nil
+	}
+	var old bool
+	if err := d.finish.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"+
+		" AND backend_type = 'client backend' AND age(backend_xmin) > pg_snapshot_xmax(pg_current_snapshot())::text::bigint - $1)", h.xact).Scan(&old); err != nil {
+		return h, false, fmt.Errorf("postgres: %s: look for old snapshots: %w", d.id, safe(err))
+	}
+	return h, !old, nil
 }

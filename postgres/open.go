@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -32,12 +34,19 @@ type Options struct {
 	// PruneEvery is after how many finished branches rows below low water are
 	// dropped; 256 if zero, never by itself if negative.
 	PruneEvery int
+	// TwoPhases lets no branch be committed in one phase, also if it is the only one of its
+	// transaction.
+	TwoPhases bool
+	// RememberOnce is for how long at least it is kept that a transaction was committed in
+	// one phase; an hour if zero. It must not be less than the coordinator's
+	// OutcomeRetention.
+	RememberOnce time.Duration
 	// Logger is for what goes wrong beside the work; slog.Default() if nil.
 	Logger *slog.Logger
 }
 
 // Database is a PostgreSQL database as a participant. All methods may be called
-// concurrently. It implements [dtc.Participant] and [dtc.Lister].
+// concurrently. It implements [dtc.Participant], [dtc.Lister] and [dtc.OnePhaser].
 type Database struct {
 	id     string
 	pool   *pgxpool.Pool
@@ -53,7 +62,10 @@ type Database struct {
 	kept     map[dtc.XID]kept
 	low      map[dtc.LogID]dtc.XID // the highest low water seen
 	horizons map[dtc.LogID]horizon // and the last that was stored
+	fences   map[dtc.LogID]fence
+	swept    map[dtc.LogID]int64 // up to which block of the table the evidence was looked through
 
+	fencing  chan struct{} // held by whoever raises a fence
 	finished atomic.Int64
 	pruning  atomic.Bool
 }
@@ -61,6 +73,7 @@ type Database struct {
 var (
 	_ dtc.Participant = (*Database)(nil)
 	_ dtc.Lister      = (*Database)(nil)
+	_ dtc.OnePhaser   = (*Database)(nil)
 )
 
 // ErrUnusable: the server cannot be a participant as it is. The message says what to
@@ -72,7 +85,10 @@ var ErrUnusable = errors.New("postgres: the server cannot take part in distribut
 // missing. A server that cannot keep what a participant promises is refused with
 // [ErrUnusable].
 func Open(ctx context.Context, id string, pool *pgxpool.Pool, opts *Options) (*Database, error) {
-	d := &Database{id: id, pool: pool, sessions: map[dtc.XID]*session{}, kept: map[dtc.XID]kept{}, low: map[dtc.LogID]dtc.XID{}, horizons: map[dtc.LogID]horizon{}}
+	d := &Database{
+		id: id, pool: pool, sessions: map[dtc.XID]*session{}, kept: map[dtc.XID]kept{}, low: map[dtc.LogID]dtc.XID{}, horizons: map[dtc.LogID]horizon{},
+		fences: map[dtc.LogID]fence{}, swept: map[dtc.LogID]int64{}, fencing: make(chan struct{}, 1),
+	}
 	if opts != nil {
 		d.opts = *opts
 	}
@@ -84,6 +100,9 @@ func Open(ctx context.Context, id string, pool *pgxpool.Pool, opts *Options) (*D
 	}
 	if d.opts.PruneEvery == 0 {
 		d.opts.PruneEvery = 256
+	}
+	if d.opts.RememberOnce == 0 {
+		d.opts.RememberOnce = time.Hour
 	}
 	if d.opts.Logger == nil {
 		d.opts.Logger = slog.Default()
@@ -124,14 +143,15 @@ func (d *Database) start(ctx context.Context, create string) error {
 	}
 	// Where the tables are, nothing is touched: to look whether an index is missing takes
 	// a lock that a prepared branch does not let through, and this is who would end it.
-	if there, err := d.findTables(ctx); err != nil || there {
+	missing, err := d.findTables(ctx)
+	if err != nil || len(missing) == 0 {
 		return err
 	}
 	if d.opts.NoCreate {
-		return fmt.Errorf("the tables %[1]s_branch and %[1]s_low_water are not there, or not in the search_path; see Schema", d.opts.TablePrefix)
+		return fmt.Errorf("missing, or not in the search_path: %s; create what is missing with the statements of Schema", strings.Join(missing, ", "))
 	}
 	// Two that start at once would trip over one another in the catalogue.
-	err := pgx.BeginFunc(ctx, d.finish, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, d.finish, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(7227432)"); err != nil {
 			return err
 		}
@@ -145,32 +165,46 @@ func (d *Database) start(ctx context.Context, create string) error {
 	return err
 }
 
-// findTables reports whether the tables are there, and notes where, and which role this is.
-func (d *Database) findTables(ctx context.Context) (bool, error) {
-	var branch, lowWater *string
+// findTables notes where the tables are, and which role this is, and returns the names of
+// those that are missing.
+func (d *Database) findTables(ctx context.Context) (missing []string, err error) {
+	names := make([]string, len(tableNames))
+	for i, name := range tableNames {
+		names[i] = d.opts.TablePrefix + "_" + name
+	}
+	var found []*string
 	var role string
-	name := "(SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace" +
-		" WHERE pg_class.oid = to_regclass(%s))"
-	err := d.finish.QueryRow(ctx, "SELECT "+fmt.Sprintf(name, "$1")+", "+fmt.Sprintf(name, "$2")+", quote_literal(current_user)",
-		d.opts.TablePrefix+"_branch", d.opts.TablePrefix+"_low_water").Scan(&branch, &lowWater, &role)
+	err = d.finish.QueryRow(ctx, `SELECT array_agg((SELECT quote_ident(nspname) || '.' || quote_ident(relname) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+		WHERE pg_class.oid = to_regclass(name)) ORDER BY i), quote_literal(current_user) FROM unnest($1::text[]) WITH ORDINALITY AS names (name, i)`, names).Scan(&found, &role)
 	if err != nil {
-		return false, fmt.Errorf("look for the tables: %w", safe(err))
+		return nil, fmt.Errorf("look for the tables: %w", safe(err))
 	}
-	if branch == nil || lowWater == nil {
-		return false, nil
+	tables := make([]string, len(found))
+	for i, f := range found {
+		if f == nil {
+			missing = append(missing, names[i])
+			continue
+		}
+		tables[i] = *f
 	}
-	d.q = queriesOf(d.opts.TablePrefix, *branch, *lowWater, role)
+	if len(missing) > 0 {
+		return missing, nil
+	}
+	d.q = queriesOf(d.opts.TablePrefix, tables, role)
 	var allowed bool
-	err = d.finish.QueryRow(ctx, `SELECT bool_and(has_table_privilege(t, p)) FROM (VALUES ($1, 'SELECT'), ($1, 'INSERT'), ($1, 'DELETE'),
-		($2, 'SELECT'), ($2, 'INSERT'), ($2, 'UPDATE')) AS needs (t, p)`, *branch, *lowWater).Scan(&allowed)
+	err = d.finish.QueryRow(ctx, `SELECT bool_and(has_table_privilege(t, p)) FROM unnest($1::text[], $2::text[]) AS needs (t, list),
+		regexp_split_to_table(list, ', ') AS p`, tables, privileges).Scan(&allowed)
 	if err != nil {
-		return false, fmt.Errorf("look at the privileges: %w", safe(err))
+		return nil, fmt.Errorf("look at the privileges: %w", safe(err))
 	}
 	if !allowed {
-		return false, fmt.Errorf("%w: the role %s lacks privileges: GRANT SELECT, INSERT, DELETE ON %s, and SELECT, INSERT, UPDATE ON %s",
-			ErrUnusable, role, *branch, *lowWater)
+		var grants []string
+		for i, t := range tables {
+			grants = append(grants, privileges[i]+" ON "+t)
+		}
+		return nil, fmt.Errorf("%w: the role %s lacks privileges: GRANT %s", ErrUnusable, role, strings.Join(grants, ", and "))
 	}
-	return true, nil
+	return nil, nil
 }
 
 // ID implements [dtc.Participant].

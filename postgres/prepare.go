@@ -16,11 +16,18 @@ import (
 // tagPrepared is the one answer that is a vote to commit.
 const tagPrepared = "PREPARE TRANSACTION"
 
-var errGone = errors.New("the work of this branch is not there: it was done by a process that has ended, or its connection was lost")
+var (
+	errGone     = errors.New("the work of this branch is not there: it was done by a process that has ended, or its connection was lost")
+	errWentOn   = errors.New("a statement of the transaction failed and the function went on; use a savepoint (Begin) around what may fail")
+	errReadOnly = errors.New("the transaction is read-only and can be no branch; set AccessMode in Options.TxOptions where all of them are to be")
+)
 
 // Prepare implements [dtc.Participant].
 func (d *Database) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	d.noteLowWater(b)
+	if v, done, err := d.before(ctx, b); done {
+		return v, err
+	}
 	s := d.find(b.XID)
 	if s != nil || len(b.Payload) == 0 {
 		if s == nil {
@@ -131,7 +138,7 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 	}
 	c := s.conn.Conn().PgConn()
 	if c.TxStatus() != 'T' {
-		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: a statement of the transaction failed and the function went on; use a savepoint (Begin) around what may fail", d.id))
+		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: %w", d.id, errWentOn))
 	}
 	if d.opts.TxOptions.AccessMode == pgx.ReadOnly {
 		if read, err := commitRead(ctx, c); err != nil || read {
@@ -159,8 +166,7 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the role was changed with SET ROLE: the branch would belong to a role that does not finish it;"+
 			" RESET ROLE at the end of the function", d.id))
 	case e.Code == codeReadOnly:
-		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the transaction is read-only and can be no branch;"+
-			" set AccessMode in Options.TxOptions where all of them are to be", d.id))
+		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: %w", d.id, errReadOnly))
 	case e.Code == codeUnique && e.TableName == d.q.table:
 		return d.ended(ctx, b)
 	case e.Code == codeNotNull && e.ColumnName == "tx_id" && e.TableName == d.q.table:

@@ -40,8 +40,8 @@ func Look(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]Finding, er
 		return nil, err
 	}
 	var there, schema, may bool
-	err = pool.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL, current_schema() IS NOT NULL,
-		coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)`, prefix+"_branch", prefix+"_low_water").Scan(&there, &schema, &may)
+	err = pool.QueryRow(ctx, `SELECT (SELECT bool_and(to_regclass($1 || '_' || name) IS NOT NULL) FROM unnest($2::text[]) AS name), current_schema() IS NOT NULL,
+		coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)`, prefix, tableNames).Scan(&there, &schema, &may)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("look for the tables: %w", safe(err))
@@ -49,7 +49,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, opts *Options) ([]Finding, er
 		all = append(all, Finding{Fatal: true, Setting: "search_path", Value: "without a schema that exists", Remedy: "create one, or set it for this role: ALTER ROLE … SET search_path = …"})
 	case !there && !may:
 		all = append(all, Finding{
-			Fatal: true, Setting: "the privilege to create " + prefix + "_branch", Value: "missing",
+			Fatal: true, Setting: "the privilege to create tables " + prefix + "_…", Value: "missing",
 			Remedy: "GRANT CREATE ON SCHEMA to this role, or create the tables as their owner and grant SELECT, INSERT, UPDATE and DELETE on them",
 		})
 	}

@@ -62,7 +62,34 @@ CREATE TABLE IF NOT EXISTS {prefix}_low_water (
 	seq         bigint      NOT NULL,
 	PRIMARY KEY (participant, log)
 );
+CREATE TABLE IF NOT EXISTS {prefix}_once (
+	participant varchar(64) COLLATE "C" NOT NULL,
+	log         varchar(16) COLLATE "C" NOT NULL,
+	tx_id       bytea       NOT NULL,
+	incarnation bigint      NOT NULL,
+	nonce       bigint      NOT NULL,
+	seq         bigint      NOT NULL,
+	payload     bytea,
+	state       varchar(12) COLLATE "C" NOT NULL,
+	at          timestamptz NOT NULL,
+	PRIMARY KEY (participant, log, tx_id)
+);
+CREATE TABLE IF NOT EXISTS {prefix}_fence (
+	participant varchar(64) COLLATE "C" NOT NULL,
+	log         varchar(16) COLLATE "C" NOT NULL,
+	kind        varchar(12) COLLATE "C" NOT NULL,
+	incarnation bigint      NOT NULL,
+	seq         bigint      NOT NULL,
+	PRIMARY KEY (participant, log, kind)
+);
 `
+
+// tableNames are what the names of the tables end with; privileges is what the role needs on
+// each.
+var (
+	tableNames = []string{"branch", "low_water", "once", "fence"}
+	privileges = []string{"SELECT, INSERT, DELETE", "SELECT, INSERT, UPDATE", "SELECT, INSERT, UPDATE, DELETE", "SELECT, INSERT, UPDATE"}
+)
 
 // queries are the statements over the tables of one prefix.
 type queries struct {
@@ -74,9 +101,12 @@ type queries struct {
 	storedLow        string
 	raiseLow         string
 	prune            string
+	once             onceQueries
 }
 
-func queriesOf(prefix, branch, lowWater, role string) queries {
+// queriesOf makes the statements over the tables of [tableNames].
+func queriesOf(prefix string, tables []string, role string) queries {
+	branch, lowWater := tables[0], tables[1]
 	b, lw := branch, lowWater
 	q := queries{
 		table: prefix + "_branch", branch: b, lowWater: lw, role: role,
@@ -105,6 +135,7 @@ func queriesOf(prefix, branch, lowWater, role string) queries {
 			" ORDER BY incarnation, seq LIMIT $5))",
 	}
 	q.prove = q.resolve(prove)
+	q.once = onceQueriesOf(prefix, tables)
 	return q
 }
 

@@ -90,24 +90,41 @@ func argument(v json.RawMessage) ([]byte, error) {
 // position and never quotes it.
 func execStatements(ctx context.Context, c *pgconn.PgConn, list []Statement) error {
 	for i, st := range list {
-		args := make([][]byte, len(st.Args))
-		for j, v := range st.Args {
-			a, err := argument(v)
-			if err != nil {
-				return &statementError{fmt.Errorf("statement %d, argument %d: %w", i+1, j+1, err)}
-			}
-			args[j] = a
+		values, err := st.values(i)
+		if err != nil {
+			return err
 		}
-		tag, err := c.ExecParams(ctx, st.SQL, args, nil, nil, nil).Close()
+		tag, err := c.ExecParams(ctx, st.SQL, values, nil, nil, nil).Close()
 		if err != nil {
 			return fmt.Errorf("statement %d: %w", i+1, safe(err))
 		}
 		if c.TxStatus() != 'T' {
 			return &statementError{fmt.Errorf("statement %d ended the transaction: a branch is ended by the coordinator alone", i+1)}
 		}
-		if n := tag.RowsAffected(); st.Rows != nil && n != *st.Rows {
-			return &statementError{&RowsError{Position: i + 1, Want: *st.Rows, Got: n}}
+		if err := st.check(i, tag); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// values returns the arguments of the statement at an index.
+func (st Statement) values(index int) ([][]byte, error) {
+	values := make([][]byte, len(st.Args))
+	for i, v := range st.Args {
+		a, err := argument(v)
+		if err != nil {
+			return nil, &statementError{fmt.Errorf("statement %d, argument %d: %w", index+1, i+1, err)}
+		}
+		values[i] = a
+	}
+	return values, nil
+}
+
+// check compares how many rows the statement at an index has affected with how many it must.
+func (st Statement) check(index int, tag pgconn.CommandTag) error {
+	if n := tag.RowsAffected(); st.Rows != nil && n != *st.Rows {
+		return &statementError{&RowsError{Position: index + 1, Want: *st.Rows, Got: n}}
 	}
 	return nil
 }
