@@ -150,9 +150,13 @@ func (t *txn) await(ctx context.Context) (bool, error) {
 			t.toldC = make(chan struct{})
 		}
 		told := t.toldC
+		settled, stop := t.patience()
+		defer stop()
 		t.mu.Unlock()
 		select {
 		case <-told:
+		case <-settled:
+			return false, fmt.Errorf("%w: the participant of %s does not say what became of it", ErrInDoubt, t.id)
 		case <-t.c.ctx.Done():
 			return false, fmt.Errorf("%w: %s: %w", ErrInDoubt, t.id, ErrClosed)
 		case <-ctx.Done():

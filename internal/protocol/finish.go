@@ -113,6 +113,9 @@ func (t *Tx) finishedOtherwise(dst []Effect, ev FinishedOtherwise) []Effect {
 // resolved: an operator says how the branch ended. Nothing more is sent to it.
 func (t *Tx) resolved(dst []Effect, ev Resolved) []Effect {
 	b := &t.branches[ev.Branch]
+	if t.state == Settling {
+		return t.resolveOnce(dst, ev.Outcome)
+	}
 	if t.state != Committing && t.state != RollingBack {
 		return dst
 	}
