@@ -120,6 +120,15 @@ func (c *Coordinator) Prove(ctx context.Context, id TxID) (TxInfo, error) {
 	return TxInfo{}, err
 }
 
+// proven describes what somebody wants to end that is neither running nor remembered.
+func (c *Coordinator) proven(ctx context.Context, id TxID, x XID) (TxInfo, error) {
+	info, err := c.Prove(ctx, id)
+	if err == nil && !x.IsZero() && x != info.XID {
+		return TxInfo{}, fmt.Errorf("%w: %s is not %s: it was committed as %s", ErrTxConflict, id, x, info.XID)
+	}
+	return info, err
+}
+
 // provers returns the registered participants that commit in one phase, by id.
 func (c *Coordinator) provers() []*registration {
 	var all []*registration

@@ -136,7 +136,7 @@ func TestVersion(t *testing.T) {
 	call(t, "version").want(t, exitDone, "log format  1", "go1.")
 	var v versionInfo
 	call(t, "version", "-o", "json").decode(t, &v)
-	if v.LogFormat != 1 || v.Go == "" || v.Version == "" {
+	if v.LogFormat != 2 || v.Go == "" || v.Version == "" {
 		t.Errorf("%+v", v)
 	}
 }
