@@ -28,6 +28,8 @@ const (
 // branch count once.
 type Counts struct {
 	Prepared, Committed, RolledBack, Aborted, ReadOnly, Tombstones, Pruned int
+	// OnePhase are those of Committed and ReadOnly that came in one phase.
+	OnePhase int
 	// Calls are all calls that reached it, repeats included.
 	Calls int
 }
@@ -50,6 +52,9 @@ type Memory struct {
 	Plain bool
 	// NeverBlocks makes it a [dtc.NonBlocking] participant; no hook may wait.
 	NeverBlocks bool
+	// OnePhase makes it a [dtc.OnePhaser] that takes every branch. Without it only
+	// CanOnePhase says no: what was committed before is still known.
+	OnePhase bool
 
 	id string
 
@@ -58,19 +63,25 @@ type Memory struct {
 	epoch    int // counts crashes
 	rows     map[dtc.XID]*memoryRow
 	lowWater map[dtc.LogID]dtc.XID
+	running  map[*memoryRow]dtc.Branch // busy with a commit in one phase
+	evidence map[txKey]memoryEvidence
+	fences   map[dtc.LogID]uint32  // the latest incarnation that was heard of
+	dropped  map[dtc.LogID]dtc.XID // below it evidence may be missing
 	counts   Counts
 }
 
 type memoryRow struct {
-	state State
-	cause error         // of an abort vote
-	busy  chan struct{} // closed when the call that works on the branch is done
+	state    State
+	cause    error         // of an abort vote
+	onePhase bool          // it is being committed in one phase, or was
+	busy     chan struct{} // closed when the call that works on the branch is done
 }
 
 var (
 	_ dtc.Participant = (*Memory)(nil)
 	_ dtc.Lister      = (*Memory)(nil)
 	_ dtc.NonBlocking = (*Memory)(nil)
+	_ dtc.OnePhaser   = (*Memory)(nil)
 )
 
 // ErrDown is what a crashed participant answers: nothing.
@@ -78,7 +89,18 @@ var ErrDown = dtc.NoAnswer(errors.New("dtctest: participant is down"))
 
 // NewMemory returns a participant of the given id.
 func NewMemory(id string) *Memory {
-	return &Memory{id: id, rows: map[dtc.XID]*memoryRow{}, lowWater: map[dtc.LogID]dtc.XID{}}
+	m := &Memory{id: id, running: map[*memoryRow]dtc.Branch{}}
+	m.clear()
+	return m
+}
+
+// clear forgets everything that is durable.
+func (m *Memory) clear() {
+	m.rows = map[dtc.XID]*memoryRow{}
+	m.lowWater = map[dtc.LogID]dtc.XID{}
+	m.evidence = map[txKey]memoryEvidence{}
+	m.fences = map[dtc.LogID]uint32{}
+	m.dropped = map[dtc.LogID]dtc.XID{}
 }
 
 // ID implements [dtc.Participant].
@@ -103,12 +125,12 @@ func (m *Memory) enter(ctx context.Context, b dtc.Branch) (*memoryRow, error) {
 			m.mu.Unlock()
 			return nil, ErrDown
 		}
-		r := m.rows[b.XID]
-		if r == nil || r.busy == nil {
+		m.raiseFence(b.XID)
+		busy := m.busy(b)
+		if busy == nil {
 			m.prune(b)
 			return m.rows[b.XID], nil
 		}
-		busy := r.busy
 		m.mu.Unlock()
 		select {
 		case <-busy:
@@ -128,11 +150,15 @@ func (m *Memory) work(b dtc.Branch, r *memoryRow, hook func() error) error {
 	}
 	epoch, busy := m.epoch, make(chan struct{})
 	r.busy = busy
+	if r.onePhase {
+		m.running[r] = b
+	}
 	m.mu.Unlock()
 	returned := false
 	done := func() {
 		m.mu.Lock()
 		r.busy = nil
+		delete(m.running, r)
 		close(busy)
 	}
 	defer func() {
@@ -170,7 +196,9 @@ func (m *Memory) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 			m.mu.Unlock()
 			return dtc.VoteAbort, errors.New("dtctest: below low water")
 		}
-		return m.firstPrepare(ctx, b)
+		if r = m.doneBefore(b); r == nil {
+			return m.firstPrepare(ctx, b)
+		}
 	}
 	defer m.mu.Unlock()
 	switch r.state {
@@ -337,8 +365,7 @@ func (m *Memory) Restart(remember bool) {
 	defer m.mu.Unlock()
 	m.down = false
 	if !remember {
-		m.rows = map[dtc.XID]*memoryRow{}
-		m.lowWater = map[dtc.LogID]dtc.XID{}
+		m.clear()
 	}
 }
 

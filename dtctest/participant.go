@@ -38,6 +38,9 @@ type Subject struct {
 	// Payload is what makes Prepare vote commit, PayloadAbort vote abort, and
 	// PayloadReadOnly vote read_only. The latter two are optional.
 	Payload, PayloadAbort, PayloadReadOnly []byte
+	// PayloadOther also makes Prepare vote commit. Only [TestOnePhaser] uses it, and needs
+	// it, or Payload, to check that a transaction id does not serve two requests.
+	PayloadOther []byte
 	// Effect looks at the effects of a branch, not at what the participant says.
 	Effect func(x dtc.XID) (Effect, error)
 	// Restart kills the participant without warning, starts it again on what it
@@ -65,7 +68,12 @@ type Promise struct {
 // TestParticipant checks every promise of [dtc.Participant] in a subtest.
 // newSubject is called for each; it may give the same participant every time.
 func TestParticipant(t *testing.T, newSubject func(t *testing.T) Subject) {
-	for _, p := range ParticipantPromises() {
+	run(t, ParticipantPromises(), newSubject)
+}
+
+func run(t *testing.T, promises []Promise, newSubject func(t *testing.T) Subject) {
+	t.Helper()
+	for _, p := range promises {
 		t.Run(p.Name, func(t *testing.T) {
 			p.Check(t, newSubject(t))
 			if t.Failed() {
@@ -77,9 +85,11 @@ func TestParticipant(t *testing.T, newSubject func(t *testing.T) Subject) {
 
 // ParticipantPromises returns the suite, for those who run it elsewhere than in a
 // Go test.
-func ParticipantPromises() []Promise {
+func ParticipantPromises() []Promise { return exported(promises) }
+
+func exported(list []promise) []Promise {
 	var all []Promise
-	for _, p := range promises {
+	for _, p := range list {
 		all = append(all, Promise{Name: p.name, Why: p.why, Check: func(t TB, s Subject) {
 			t.Helper()
 			if s.Timeout == 0 {
@@ -108,6 +118,7 @@ type check struct {
 	ctx context.Context
 	log dtc.LogID
 	seq uint64
+	age uint32 // how often the log has been opened again
 }
 
 func randomLog() (id dtc.LogID) {
@@ -123,7 +134,8 @@ func (c *check) branch() dtc.Branch {
 
 func (c *check) branchAt(log dtc.LogID, seq uint64) dtc.Branch {
 	nonce := binary.BigEndian.Uint32(log[:4])
-	x := dtc.XID{Log: log, Incarnation: dtc.Incarnation{Number: 3, Nonce: nonce}, Seq: seq}
+	nonce += c.age * 0x9e3779b9 // each opening has its own
+	x := dtc.XID{Log: log, Incarnation: dtc.Incarnation{Number: 3 + c.age, Nonce: nonce}, Seq: seq}
 	return dtc.Branch{
 		Participant: c.Participant.ID(), Payload: c.Payload,
 		TxID: dtc.TxID(fmt.Sprintf("conformance-%s-%d", log, seq)), XID: x,
