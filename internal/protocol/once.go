@@ -189,11 +189,9 @@ func (t *Tx) recoverOnce(f Found) {
 	b := &t.branches[0]
 	b.plain = f.Plain[0]
 	b.touched, b.state = true, BranchPreparing
-	if len(f.Resolved) > 0 && f.Resolved[0] != OutcomeUnknown {
+	if t.outcome == OutcomeUnknown && len(f.Resolved) > 0 {
 		t.outcome = f.Resolved[0]
-		if t.outcome == RolledBack && t.why == NoReason {
-			t.why = ReasonForced
-		}
+		b.stating = t.outcome != OutcomeUnknown // and what follows it is not in the log
 	}
 	if t.outcome != OutcomeUnknown {
 		b.done, b.state = true, resolvedState(t.outcome, t.outcome)

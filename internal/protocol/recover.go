@@ -74,6 +74,9 @@ func (t *Tx) recovered(dst []Effect) []Effect {
 	if t.state != Recovering {
 		return dst
 	}
+	if t.once && t.branches[0].stating {
+		return t.resolveOnce(dst, t.outcome)
+	}
 	switch t.outcome {
 	case Committed:
 		return t.commit(dst)
