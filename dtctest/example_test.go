@@ -130,6 +130,7 @@ func ExampleFlaky_script() {
 			case dtctest.MethodCommit:
 				return dtctest.LoseAnswer, true
 			case dtctest.MethodRollback, dtctest.MethodInDoubt:
+			case dtctest.MethodCommitOnePhase, dtctest.MethodSettle, dtctest.MethodProve:
 			}
 			return dtctest.NoFault, false
 		},

@@ -15,7 +15,7 @@ import (
 type Fault int
 
 // The faults. A call that gets no answer because of one fails with an error that
-// [ErrInjected] is in the chain of, and a Prepare with dtc.NoAnswer around it.
+// [ErrInjected] is in the chain of, with dtc.NoAnswer around it.
 const (
 	// NoFault delivers the request once and its answer.
 	NoFault Fault = iota
@@ -71,24 +71,31 @@ type Method string
 
 // The methods.
 const (
-	MethodPrepare  Method = "prepare"
-	MethodCommit   Method = "commit"
-	MethodRollback Method = "rollback"
-	MethodInDoubt  Method = "in_doubt"
+	MethodPrepare        Method = "prepare"
+	MethodCommit         Method = "commit"
+	MethodRollback       Method = "rollback"
+	MethodInDoubt        Method = "in_doubt"
+	MethodCommitOnePhase Method = "commit_one_phase"
+	MethodSettle         Method = "settle"
+	MethodProve          Method = "prove"
 )
+
+// asks reports whether a call of the method has no effect, so that nobody would read
+// its late answer.
+func (m Method) asks() bool { return m == MethodInDoubt || m == MethodProve }
 
 // Call is one call of a [Flaky].
 type Call struct {
 	N      int // counts from 1, over all methods
 	Method Method
-	Branch dtc.Branch // zero for MethodInDoubt
+	// Branch is zero for MethodInDoubt; for MethodProve only TxID and XID.Log are set.
+	Branch dtc.Branch
 }
 
 // Faults says how often what goes wrong.
 type Faults struct {
 	// Rate is the probability of each fault, per call. Their sum must not exceed
-	// 1. MethodInDoubt knows only Drop, Delay, Hang, HangPast and the crashes;
-	// another fault drops its answer.
+	// 1. To MethodInDoubt and MethodProve, which only ask, Late and Echo are LoseAnswer.
 	Rate map[Fault]float64
 	// MaxDelay bounds Delay. The default is 10 ms.
 	MaxDelay time.Duration
@@ -121,6 +128,7 @@ var (
 	_ dtc.Participant = (*Flaky)(nil)
 	_ dtc.Lister      = (*Flaky)(nil)
 	_ dtc.NonBlocking = (*Flaky)(nil)
+	_ dtc.OnePhaser   = (*Flaky)(nil)
 )
 
 // NewFlaky returns p behind a bad connection. It has the abilities that p has.

@@ -111,8 +111,8 @@ func (f *Flaky) throw(c *Call) (chances, error) {
 		}
 	}
 	f.injected[ch.fault]++
-	if c.Method == MethodInDoubt && (ch.fault == Late || ch.fault == Echo) {
-		ch.fault = LoseAnswer // nobody would read a late list
+	if c.Method.asks() && (ch.fault == Late || ch.fault == Echo) {
+		ch.fault = LoseAnswer
 	}
 	return ch, nil
 }
@@ -186,6 +186,8 @@ func (f *Flaky) deliver(ctx context.Context, c Call) {
 		_ = f.p.Commit(ctx, c.Branch)
 	case MethodRollback:
 		_ = f.p.Rollback(ctx, c.Branch)
-	case MethodInDoubt: // a listing has no effect
+	case MethodCommitOnePhase, MethodSettle:
+		f.deliverOnePhase(ctx, c)
+	case MethodInDoubt, MethodProve: // they have no effect
 	}
 }

@@ -50,7 +50,7 @@ var onePromisesOfIncarnations = []promise{
 				old := c.branch()
 				c.reopen()
 				next := c.again(old)
-				_, _ = beside(c.ctx, c.onePhaser(), old, func() {
+				_, _ = beside(c.ctx, c.able(old), old, func() {
 					c.mustOnePhase(next, "beside the call of an earlier incarnation for the same id")
 				})
 				if n := c.applied(old, next); n != 1 {

@@ -2,6 +2,7 @@ package dtctest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -27,6 +28,16 @@ func (c *check) onePhaser() dtc.OnePhaser {
 	p, ok := c.Participant.(dtc.OnePhaser)
 	if !ok {
 		c.Fatalf("the participant is no dtc.OnePhaser")
+	}
+	return p
+}
+
+// able is onePhaser for a branch that is going to be committed in one phase.
+func (c *check) able(b dtc.Branch) dtc.OnePhaser {
+	c.Helper()
+	p := c.onePhaser()
+	if !p.CanOnePhase(b) {
+		c.Fatalf("CanOnePhase says false for an ordinary payload of the subject")
 	}
 	return p
 }
@@ -63,10 +74,7 @@ func (c *check) restart() {
 // onePhase repeats CommitOnePhase until there is an answer.
 func (c *check) onePhase(b dtc.Branch) (dtc.Vote, error) {
 	c.Helper()
-	p := c.onePhaser()
-	if !p.CanOnePhase(b) {
-		c.Fatalf("CanOnePhase says false for an ordinary payload of the subject")
-	}
+	p := c.able(b)
 	for b.Attempt = 1; ; b.Attempt++ {
 		vote, err := p.CommitOnePhase(c.ctx, b)
 		if !isNoAnswer(err) {
@@ -100,6 +108,15 @@ func (c *check) refusesOnePhase(b dtc.Branch, when string) {
 		c.Errorf("%s: commit in one phase was answered %v, %v; want vote_abort", when, vote, err)
 	}
 	c.effect(b, Effect{}, when+", and a commit in one phase")
+}
+
+// conflicts checks the answer to an id that was committed for another payload.
+func (c *check) conflicts(b dtc.Branch, call func(dtc.Branch) (dtc.Vote, error), what string) {
+	c.Helper()
+	if vote, err := call(b); vote != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
+		c.Errorf("%s of a committed id with another payload answered %v, %v; want vote_abort, and an error that wraps dtc.ErrTxConflict", what, vote, err)
+	}
+	c.effect(b, Effect{}, what+", refused because its id was committed for another payload")
 }
 
 // settleOne repeats Settle until it succeeds.
@@ -151,15 +168,15 @@ func (c *check) applied(branches ...dtc.Branch) (n int) {
 	return n
 }
 
-// beside runs two calls at the same time, without repeating the first.
+// beside sends b, without repeating it, and makes the other call when b is on its way.
 func beside(ctx context.Context, p dtc.OnePhaser, b dtc.Branch, other func()) (vote dtc.Vote, err error) {
-	start, done := make(chan struct{}), make(chan struct{})
+	left, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		<-start
+		close(left)
 		vote, err = p.CommitOnePhase(ctx, b)
 	}()
-	close(start)
+	<-left
 	other()
 	<-done
 	return vote, err

@@ -27,8 +27,9 @@ var onePromises = []promise{
 		func(c *check) {
 			for range c.Rounds {
 				b := c.branch()
+				p := c.able(b)
 				c.atOnce(func() {
-					vote, err := c.onePhaser().CommitOnePhase(c.ctx, b)
+					vote, err := p.CommitOnePhase(c.ctx, b)
 					if !isNoAnswer(err) && (vote != dtc.VoteCommit || err != nil) {
 						c.Errorf("one of several commits in one phase at once answered %v, %v; want vote_commit", vote, err)
 					}
@@ -69,13 +70,14 @@ var onePromises = []promise{
 			for range 2 {
 				b := c.again(first)
 				b.Payload = other
-				if vote, err := c.onePhase(b); vote != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
-					c.Errorf("a committed id with another payload was answered %v, %v; want vote_abort, and an error that wraps dtc.ErrTxConflict", vote, err)
-				}
+				c.conflicts(b, c.onePhase, "commit in one phase")
 				c.settles(b, dtc.RolledBack, "the id was committed for another payload")
-				c.effect(b, Effect{}, "refused, because its id was committed for another payload")
 				c.reopen()
 			}
+			b := c.again(first)
+			b.Payload = other
+			c.conflicts(b, c.prepare, "prepare")
+			c.mustRollback(b)
 			c.effect(first, Effect{Applied: 1}, "after another payload was refused")
 			c.mustOnePhase(c.again(first), "of a committed id for the first payload")
 			c.settles(first, dtc.Committed, "after another payload was refused")
@@ -90,13 +92,18 @@ var onePromises = []promise{
 			}
 			b := c.branch()
 			b.Payload = c.PayloadAbort
-			for range 2 {
-				c.refusesOnePhase(b, "with PayloadAbort")
+			vote, err := c.onePhase(b)
+			if vote != dtc.VoteAbort {
+				c.Errorf("commit in one phase with PayloadAbort answered %v, %v; want vote_abort", vote, err)
 			}
-			c.settles(b, dtc.RolledBack, "refused")
-			c.proves(c.log, b.TxID, dtc.XID{}, "refused")
+			c.effect(b, Effect{}, "a commit in one phase that was refused")
+			if err != nil && !errors.Is(err, dtc.Refuse(nil)) {
+				c.settles(b, dtc.RolledBack, "failed") // only this makes it final
+			}
 			b.Payload = c.Payload
 			c.refusesOnePhase(b, "refused once")
+			c.settles(phaseTwo(b), dtc.RolledBack, "refused twice")
+			c.proves(c.log, b.TxID, dtc.XID{}, "refused")
 		},
 	},
 	{
@@ -141,7 +148,7 @@ var onePromises = []promise{
 			for range c.Rounds {
 				b := c.branch()
 				var outcome dtc.Outcome
-				vote, err := beside(c.ctx, c.onePhaser(), b, func() { outcome = c.settleOne(b) })
+				vote, err := beside(c.ctx, c.able(b), b, func() { outcome = c.settleOne(b) })
 				want := 0
 				switch outcome {
 				case dtc.Committed:

@@ -100,8 +100,13 @@ func (r *recorder) Skipf(string, ...any) {
 // judge runs one promise and returns what it complains about.
 func judge(t *testing.T, name string, s Subject) *recorder {
 	t.Helper()
+	return judgeOne(t, ParticipantPromises(), name, s)
+}
+
+func judgeOne(t *testing.T, promises []Promise, name string, s Subject) *recorder {
+	t.Helper()
 	r := &recorder{}
-	for _, p := range ParticipantPromises() {
+	for _, p := range promises {
 		if strings.Contains(p.Name, name) {
 			done := make(chan struct{})
 			go func() {
