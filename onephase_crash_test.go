@@ -178,6 +178,7 @@ func TestOnePhaseResolved(t *testing.T) {
 				if err := c.Resolve(t.Context(), "t", "x", o, "looked at it"); err != nil {
 					t.Fatal(err)
 				}
+				synctest.Wait() // a call may have been out
 				asked := x.settled.Load()
 				time.Sleep(time.Hour / 2)
 				if got, err := c.Outcome(t.Context(), "t"); got != o || err != nil || c.Stats().Unfinished > 0 || x.settled.Load() != asked {

@@ -21,6 +21,7 @@ type single struct {
 	lose    atomic.Int32 // so many answers to CommitOnePhase do not arrive
 	mute    atomic.Bool  // no Settle reaches it
 	down    atomic.Bool  // nothing reaches it
+	answer  error        // to Settle
 	before  func(context.Context)
 	settled atomic.Int32
 }
@@ -52,6 +53,9 @@ func (s *single) Settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) 
 	s.settled.Add(1)
 	if s.mute.Load() {
 		return dtc.OutcomeUnknown, errLost
+	}
+	if s.answer != nil {
+		return dtc.OutcomeUnknown, s.answer
 	}
 	return s.Memory.Settle(ctx, b)
 }
@@ -218,6 +222,20 @@ func TestOnePhaseInDoubt(t *testing.T) {
 		wants(t, "afterwards", ok, err, nil)
 		if n := x.Counts().Committed; n != 1 {
 			t.Errorf("it took effect %d times", n)
+		}
+	})
+}
+
+// TestOnePhaseFinishedError: to settle may also be answered with what says that a branch was
+// finished already.
+func TestOnePhaseFinishedError(t *testing.T) {
+	onePhase(t, dtc.Config{}, func(t *testing.T, c *dtc.Coordinator, x *single, _ *vfs.Mem) {
+		x.lose.Store(1000)
+		x.answer = &dtc.FinishedError{Outcome: dtc.Committed}
+		ok, err := c.Execute(t.Context(), "t", branches("x")...)
+		wants(t, "execute", ok, err, nil)
+		if n := c.Stats().Hazards; n > 0 {
+			t.Errorf("%d hazards", n)
 		}
 	})
 }

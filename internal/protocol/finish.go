@@ -94,6 +94,9 @@ func (t *Tx) unfinished(dst []Effect, i int) []Effect {
 // decided it is an acknowledgement; otherwise the promise is broken, and the
 // branch is kept for an operator.
 func (t *Tx) finishedOtherwise(dst []Effect, ev FinishedOtherwise) []Effect {
+	if t.once {
+		return t.settled(dst, Settled(ev)) // another way to say it
+	}
 	b := &t.branches[ev.Branch]
 	if ev.Outcome == t.outcome {
 		return t.acked(dst, ev.Branch)
