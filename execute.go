@@ -17,7 +17,7 @@ import (
 // there to lose). (false, err) with errors.Is(err,
 // [ErrRolledBack]): nothing happened anywhere; the [*RollbackError] names the
 // participant and the cause. errors.Is(err, [ErrInDoubt]): this process cannot
-// know; ask again by id after the next Open. A [*HeuristicError]: somebody
+// know, now or at all; ask again by id, after the next Open if Err is not nil. A [*HeuristicError]: somebody
 // finished a branch against the decision. After every other error nothing was
 // begun: [ErrBadRequest], [ErrTxConflict], [ErrFull], [ErrClosed],
 // [ErrLogFailed] (but see there), or ctx's own error if it had ended before.
