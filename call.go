@@ -26,7 +26,7 @@ func (c *Coordinator) call(j job) {
 // participant works.
 func (t *txn) call(br *branchRun, verb protocol.Verb) {
 	l, trace := br.lane, t.c.cfg.Trace
-	if verb == protocol.Rollback && t.stopped() {
+	if (verb == protocol.Rollback || verb == protocol.Settle) && t.stopped() {
 		br.failures, br.lastError = br.failures+1, "a recovery hold covers it: it is not called"
 		t.step(protocol.NoAnswer{Branch: br.index, Verb: verb})
 		return
@@ -44,7 +44,7 @@ func (t *txn) call(br *branchRun, verb protocol.Verb) {
 	if !r.inline {
 		timing := l.timing.Load()
 		limit := timing.FinishAttempt
-		if verb == protocol.Prepare {
+		if verb.Begins() {
 			limit = timing.PrepareAttempt
 		}
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -57,11 +57,15 @@ func (t *txn) call(br *branchRun, verb protocol.Verb) {
 		began = time.Now()
 	}
 	var vote Vote
+	var outcome Outcome
 	var err error
-	if r.gone && verb == protocol.Prepare {
+	switch {
+	case r.gone && verb == protocol.Prepare:
 		err = Refuse(fmt.Errorf("participant %s left the configuration", l.id))
-	} else {
-		vote, err = invoke(ctx, r, verb, &b)
+	case r.gone && verb == protocol.CommitOnePhase: // what its id did before is not known
+		err = fmt.Errorf("participant %s left the configuration", l.id)
+	default:
+		vote, outcome, err = invoke(ctx, r, verb, &b)
 	}
 	if f := trace.Called; f != nil {
 		f(TraceCall{t.id, t.xid, l.id, verb.String(), b.Attempt}, vote, err, time.Since(began))
@@ -70,14 +74,17 @@ func (t *txn) call(br *branchRun, verb protocol.Verb) {
 		t.logPanic(l.id, err)
 	}
 	a := classify(ctx, verb, vote, err)
+	if verb == protocol.Settle && a.kind == done {
+		a.kind, a.outcome = settled, outcome
+	}
 	answered := a.kind != nothing
-	silent := !answered && (verb == protocol.Prepare || noAnswer(err) || ctx.Err() != nil)
+	silent := !answered && (verb.Begins() || noAnswer(err) || ctx.Err() != nil)
 	if cancel != nil {
 		cancel()
 	}
 	switch {
 	case r.gone: // its health is nobody's business
-	case !answered && verb == protocol.Prepare && t.abandoned():
+	case !answered && verb.Begins() && t.abandoned():
 		// We hung up, not the participant: it says nothing about its health.
 	case silent:
 		l.answered(verb, err)
@@ -102,12 +109,15 @@ func (t *txn) abandoned() bool {
 // holds t.mu.
 func (t *txn) callArguments(b *Branch, br *branchRun, verb protocol.Verb) (context.Context, bool) {
 	b.Participant, b.TxID, b.XID, b.LowWater = br.lane.id, t.id, t.xid, br.lane.lowWater()
-	if verb != protocol.Prepare {
+	if !verb.Begins() {
 		br.finishes++
 		b.Attempt = br.finishes
+		if verb == protocol.Settle {
+			b.Payload = br.payload
+		}
 		return t.finishContext(br.lane.inline()), true
 	}
-	if t.m.State() != protocol.Preparing {
+	if s := t.m.State(); s != protocol.Preparing && s != protocol.OnePhase {
 		return nil, false
 	}
 	br.prepares++
@@ -141,30 +151,36 @@ func (v withValues) Value(key any) any {
 }
 
 // invoke calls the participant's method, and turns a panic into an error.
-func invoke(ctx context.Context, p Participant, verb protocol.Verb, b *Branch) (vote Vote, err error) {
+func invoke(ctx context.Context, r *registration, verb protocol.Verb, b *Branch) (vote Vote, outcome Outcome, err error) {
 	defer func() {
-		if r := recover(); r != nil {
-			text := fmt.Sprintf("participant %s panicked in %s: %v", b.Participant, verb, r)
+		if p := recover(); p != nil {
+			text := fmt.Sprintf("participant %s panicked in %s: %v", b.Participant, verb, p)
 			vote, err = VoteAbort, &panicError{text, debug.Stack()}
 		}
 	}()
 	switch verb {
 	case protocol.Prepare:
 		failpoint.Hit(failpoint.TxPrepareSent)
-		vote, err = p.Prepare(ctx, *b)
+		vote, err = r.Prepare(ctx, *b)
 	case protocol.Commit:
 		failpoint.Hit(failpoint.TxCommitSent)
-		err = p.Commit(ctx, *b)
+		err = r.Commit(ctx, *b)
 	case protocol.Rollback:
 		failpoint.Hit(failpoint.TxRollbackSent)
-		err = p.Rollback(ctx, *b)
+		err = r.Rollback(ctx, *b)
+	case protocol.CommitOnePhase:
+		failpoint.Hit(failpoint.TxOnePhaseSent)
+		vote, err = r.commitOnePhase(ctx, b)
+	case protocol.Settle:
+		failpoint.Hit(failpoint.TxSettleSent)
+		outcome, err = r.settle(ctx, b)
 	}
 	if err != nil {
 		// A typed nil panics here, where it does no harm: some only when the errors
 		// below them are looked for.
 		_, _ = err.Error(), errors.Is(err, errFault)
 	}
-	return vote, err
+	return vote, outcome, err
 }
 
 func (t *txn) logPanic(participant string, err error) {
@@ -189,7 +205,7 @@ type answer struct {
 	unsure  bool    // see protocol.Voted
 	broken  bool    // see protocol.Voted
 	reached bool    // see protocol.NoAnswer
-	outcome Outcome // of a branch that had ended otherwise
+	outcome Outcome // of a branch that had ended otherwise, or was settled
 }
 
 type answerKind uint8
@@ -200,6 +216,7 @@ const (
 	done
 	unknown
 	finishedOtherwise
+	settled
 )
 
 // answer tells the machine what a call returned. The caller holds t.mu.
@@ -216,6 +233,9 @@ func (t *txn) answer(a answer, verb protocol.Verb, i int) {
 		t.step(protocol.Unknown{Branch: i})
 	case finishedOtherwise:
 		t.step(protocol.FinishedOtherwise{Branch: i, Outcome: a.outcome})
+	case settled:
+		failpoint.Hit(failpoint.TxSettled)
+		t.step(protocol.Settled{Branch: i, Outcome: a.outcome})
 	case nothing:
 		failpoint.Hit(failpoint.TxNoAnswer)
 		t.step(protocol.NoAnswer{Branch: i, Verb: verb, Reached: a.reached})
@@ -225,9 +245,9 @@ func (t *txn) answer(a answer, verb protocol.Verb, i int) {
 // classify sorts out what a call returned.
 func classify(ctx context.Context, verb protocol.Verb, vote Vote, err error) answer {
 	switch {
-	case verb == protocol.Prepare && err == nil && vote <= VoteReadOnly:
+	case verb.Begins() && err == nil && vote <= VoteReadOnly:
 		return answer{kind: voted, vote: vote}
-	case verb == protocol.Prepare:
+	case verb.Begins():
 		return classifyPrepare(ctx, vote, err)
 	case err == nil:
 		return answer{kind: done}
@@ -276,14 +296,14 @@ func (t *txn) note(br *branchRun, verb protocol.Verb, answered bool, err error) 
 	}
 	br.failures++
 	br.lastError = err.Error()
-	if answered && verb == protocol.Prepare {
+	if answered && verb.Begins() {
 		br.failures = 0 // an error can be a vote, and that is an answer
 	}
-	if answered && verb == protocol.Prepare && t.cause == nil && !t.told {
+	if answered && verb.Begins() && t.cause == nil && !t.told {
 		t.cause = err
 		return
 	}
-	if verb == protocol.Prepare && t.m.State() == protocol.Preparing {
+	if s := t.m.State(); s == protocol.Preparing || s == protocol.OnePhase {
 		t.branchCause(br, err)
 	}
 }

@@ -209,6 +209,7 @@ func register(p Participant) (*registration, error) {
 	if f, ok := p.(ParticipantFuncs); ok && f.InDoubtFunc == nil {
 		r.lister = nil // it never will
 	}
+	r.once, _ = p.(OnePhaser)
 	if nb, ok := p.(NonBlocking); ok {
 		r.inline = nb.NonBlocking()
 	}
@@ -385,6 +386,7 @@ func (t *txn) shutDown() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.m.State() == protocol.Active {
+		t.mayOnePhase()
 		t.step(protocol.Cancelled{Code: ReasonShuttingDown})
 	}
 	if t.growth != nil && t.growth.giveUp != nil {

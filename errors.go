@@ -14,8 +14,9 @@ var (
 	// ErrInDoubt: the outcome is not known to this call. Either the log failed
 	// under the decision, and nobody in this process can know: then Err is not
 	// nil, and the next Open finds the truth. Or the call had joined a running
-	// transaction and its context ended first: then the transaction goes on. In
-	// both cases ask again by id.
+	// transaction and its context ended first; or the transaction is in one phase, and
+	// its participant does not say what became of it: then the transaction goes on. In
+	// all cases ask again by id.
 	ErrInDoubt = errors.New("dtc: outcome not known, ask again by transaction id")
 	// ErrTxConflict: the transaction id is another request's. Nothing was begun.
 	ErrTxConflict = errors.New("dtc: transaction id belongs to another request")

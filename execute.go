@@ -17,7 +17,7 @@ import (
 // there to lose). (false, err) with errors.Is(err,
 // [ErrRolledBack]): nothing happened anywhere; the [*RollbackError] names the
 // participant and the cause. errors.Is(err, [ErrInDoubt]): this process cannot
-// know; ask again by id after the next Open. A [*HeuristicError]: somebody
+// know, now or at all; ask again by id, after the next Open if Err is not nil. A [*HeuristicError]: somebody
 // finished a branch against the decision. After every other error nothing was
 // begun: [ErrBadRequest], [ErrTxConflict], [ErrFull], [ErrClosed],
 // [ErrLogFailed] (but see there), or ctx's own error if it had ended before.
@@ -150,9 +150,13 @@ func (t *txn) await(ctx context.Context) (bool, error) {
 			t.toldC = make(chan struct{})
 		}
 		told := t.toldC
+		settled, stop := t.patience()
+		defer stop()
 		t.mu.Unlock()
 		select {
 		case <-told:
+		case <-settled:
+			return false, fmt.Errorf("%w: the participant of %s does not say what became of it", ErrInDoubt, t.id)
 		case <-t.c.ctx.Done():
 			return false, fmt.Errorf("%w: %s: %w", ErrInDoubt, t.id, ErrClosed)
 		case <-ctx.Done():

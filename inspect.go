@@ -152,14 +152,17 @@ func (c *Coordinator) describe(t *txn) TxInfo {
 func (t *txn) describe() TxInfo {
 	info := TxInfo{
 		TxID: t.id, XID: t.xid, State: t.word(), Held: t.held, Outcome: t.m.Outcome(),
-		Reason: t.reason, Started: t.started, Decided: t.decidedAt,
+		Started: t.started, Decided: t.decidedAt,
+	}
+	if t.m.Decision() == RolledBack {
+		info.Reason = t.reason
 	}
 	for i, br := range t.branches {
 		b := BranchInfo{
 			Participant: br.lane.id, State: t.m.Branch(i).String(), Attempts: br.prepares,
 			LastError: br.lastError, NextAttempt: br.nextAttempt, Registered: br.lane.registered(),
 		}
-		if br.finishes > 0 || t.verb() != protocol.Prepare {
+		if br.finishes > 0 || !t.verb().Begins() {
 			b.Attempts = br.finishes
 		}
 		b.Vote, b.Voted = t.m.Vote(i)
@@ -250,7 +253,8 @@ func wireState(m *protocol.Tx) string {
 	switch s := m.State(); s {
 	case protocol.Active, protocol.Committing, protocol.RollingBack:
 		return s.String()
-	case protocol.Logging, protocol.Preparing, protocol.Deciding, protocol.Doubtful:
+	case protocol.Logging, protocol.Preparing, protocol.OnePhase, protocol.Settling,
+		protocol.Deciding, protocol.Doubtful:
 		return "preparing"
 	case protocol.Recovering: // a log that does not decide it says that prepares had left
 		switch m.Decision() {
@@ -268,7 +272,8 @@ func wireState(m *protocol.Tx) string {
 
 // Resolve states, for an operator, how one branch of a decided transaction
 // ended. Nothing more is sent to it. The statement is forced to the log. If it
-// goes against the decision the transaction becomes [Heuristic].
+// goes against the decision the transaction becomes [Heuristic]. Of a transaction in one
+// phase whose participant does not say what became of it, the statement is the outcome.
 //
 // Use it only when a participant is gone for ever or has said itself that it
 // finished the branch the other way: a participant that comes back after a wrong
@@ -300,12 +305,16 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	}
 	t.mu.Lock()
 	i := t.find(participant)
-	decided := t.m.State() == protocol.Committing || t.m.State() == protocol.RollingBack
+	settling := t.m.State() == protocol.Settling
+	decided := t.m.State() == protocol.Committing || t.m.State() == protocol.RollingBack || settling
 	done := i >= 0 && t.m.Done(i)
 	orphan := t.id == "" && i >= 0 && t.m.Branch(i) != protocol.BranchHeuristicCommitted
 	var err error
 	if t.id != "" && decided && i >= 0 && !done && !t.m.Logged() {
 		err = t.logAfterAll()
+	}
+	if settling && !done {
+		t.step(protocol.Stating{Branch: i})
 	}
 	t.mu.Unlock()
 	switch {
@@ -323,6 +332,11 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	}
 	if err != nil {
 		c.logFailed(err)
+		if settling && isRefused(err) {
+			t.handle(protocol.Refused{})
+		} else if settling {
+			t.handle(protocol.LogFailed{})
+		}
 		return errors.Join(ErrLogFailed, err)
 	}
 	failpoint.Hit(failpoint.ResolveForced)
@@ -342,10 +356,14 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	return nil
 }
 
-// logAfterAll puts a transaction into the log that was rolled back while it still
-// grew, and so without a record: a statement about what the log never had would be a
+// logAfterAll puts a transaction into the log that was rolled back, or was to be, while
+// it still grew, and so without a record: a statement about what the log never had would be a
 // contradiction in it, and forgotten by a restart. The caller holds t.mu.
 func (t *txn) logAfterAll() error {
+	if t.m.OnePhase() {
+		t.m.Log()
+		return t.append(txlog.KindOnePhase)
+	}
 	if err := t.append(txlog.KindPrepare); err != nil {
 		return err
 	}

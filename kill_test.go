@@ -95,6 +95,24 @@ func (r remote) Rollback(ctx context.Context, b dtc.Branch) error {
 	return r.call(func() error { return r.Memory.Rollback(ctx, b) })
 }
 
+func (r remote) CommitOnePhase(ctx context.Context, b dtc.Branch) (v dtc.Vote, err error) {
+	if e := r.call(func() error {
+		r.seen.Store(b.XID, true)
+		v, err = r.Memory.CommitOnePhase(ctx, b)
+		return nil
+	}); e != nil {
+		return dtc.VoteAbort, dtc.NoAnswer(e)
+	}
+	return v, err
+}
+
+func (r remote) Settle(ctx context.Context, b dtc.Branch) (o dtc.Outcome, err error) {
+	if e := r.call(func() error { o, err = r.Memory.Settle(ctx, b); return nil }); e != nil {
+		return dtc.OutcomeUnknown, e
+	}
+	return o, err
+}
+
 func (r remote) InDoubt(ctx context.Context, log dtc.LogID) (list []dtc.InDoubtBranch, err error) {
 	if e := r.call(func() error { list, err = r.Memory.InDoubt(ctx, log); return nil }); e != nil {
 		return nil, e

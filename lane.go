@@ -84,9 +84,10 @@ type apart [128]byte
 // registration is a participant with its abilities looked up once.
 type registration struct {
 	Participant
-	lister Lister // nil if it has not got the ability
-	inline bool   // it never blocks
-	gone   bool   // it was taken out: nothing is begun, and no phase two called
+	lister Lister    // nil if it has not got the ability
+	once   OnePhaser // nil if it has not got the ability
+	inline bool      // it never blocks
+	gone   bool      // it was taken out: nothing is begun, and no phase two called
 }
 
 // registered reports whether branches may begin at the participant.
@@ -124,7 +125,7 @@ func (l *lane) submit(br *branchRun, verb protocol.Verb) {
 	if l.stopped {
 		return
 	}
-	if verb == protocol.Prepare {
+	if verb.Begins() {
 		l.prepareQ.push(job{br, verb})
 	} else {
 		l.finishQ.push(job{br, verb})
@@ -205,7 +206,7 @@ func (l *lane) work(j job) {
 	for {
 		l.c.call(j)
 		l.mu.Lock()
-		if j.verb == protocol.Prepare {
+		if j.verb.Begins() {
 			l.preparing--
 		} else {
 			l.finishing--
@@ -224,7 +225,7 @@ func (l *lane) work(j job) {
 // this participant any longer.
 func (l *lane) answered(verb protocol.Verb, err error) {
 	l.mu.Lock()
-	if verb != protocol.Prepare {
+	if !verb.Begins() {
 		l.probing = false
 	}
 	if err != nil {
@@ -237,7 +238,7 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 		}
 		l.troubled.Store(true)
 		l.lastError = err.Error()
-		if l.down() && (verb != protocol.Prepare || l.failures == 2) {
+		if l.down() && (!verb.Begins() || l.failures == 2) {
 			// Prepares keep trying on their own; they do not put off the probe.
 			timing := l.timing.Load()
 			l.probeAt = l.c.now().Add(backoff(l.failures, timing.Backoff, min(timing.FinishBackoffCap, probeCap), jitter))
@@ -277,14 +278,14 @@ func wake(due waitHeap) {
 func (l *lane) retry(br *branchRun, verb protocol.Verb, failures int) time.Time {
 	timing := l.timing.Load()
 	limit := timing.FinishBackoffCap
-	if verb == protocol.Prepare {
+	if verb.Begins() {
 		limit = timing.PrepareBackoffCap
 	}
 	now := l.c.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	due := l.probeAt
-	if verb == protocol.Prepare || !l.down() || due.Before(now) {
+	if verb.Begins() || !l.down() || due.Before(now) {
 		due = now.Add(backoff(failures, timing.Backoff, limit, jitter))
 	}
 	if !l.stopped {

@@ -225,7 +225,7 @@ func (c *Coordinator) forget(t *txn) {
 	if t.id == "" {
 		t.branches[0].lane.orphans--
 	}
-	if last && t.refused == nil {
+	if last && t.refused == nil && t.m.Outcome() != OutcomeUnknown {
 		c.past.put(&t.key, t.hash, &remembered{
 			outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
 			ref: t.ref(), at: t.endedAt().UnixNano(),

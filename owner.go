@@ -25,9 +25,10 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (c
 	if t.waits {
 		t.ctx, t.cancel = context.WithCancel(ctx)
 	}
+	t.mayOnePhase()
 	t.step(first)
 	t.pump(true)
-	timer := t.untilTold(ctx)
+	timer := t.untilTold(ctx, opts)
 	if !t.ended && !t.complete(ctx, opts, timer) {
 		// Nobody waits any more: from here on the lanes move it.
 		t.signal = nil
@@ -37,6 +38,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (c
 		timer.Stop()
 	}
 	t.owned = false
+	t.leaveInDoubt()
 	t.unlinkDone()
 	t.detach()
 	committed, err = t.toldResult()
@@ -48,7 +50,7 @@ func (t *txn) own(ctx context.Context, opts *TxOptions, first protocol.Event) (c
 
 // untilTold forces what must be forced and waits for the rest. The caller holds
 // t.mu; it is released while waiting. It returns its timer, if it needed one.
-func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
+func (t *txn) untilTold(ctx context.Context, opts *TxOptions) (timeout *time.Timer) {
 	var timeoutC <-chan time.Time
 	done := ctx.Done()
 	for {
@@ -58,6 +60,10 @@ func (t *txn) untilTold(ctx context.Context) (timeout *time.Timer) {
 			continue
 		}
 		if t.told || t.ended {
+			break
+		}
+		if t.m.State() == protocol.Settling {
+			t.untilSettled(opts)
 			break
 		}
 		if timeout == nil {
@@ -102,11 +108,8 @@ func (t *txn) listen() {
 // complete waits for phase two. The caller holds t.mu; it is released while
 // waiting. It returns whether the transaction has ended.
 func (t *txn) complete(ctx context.Context, opts *TxOptions, timer *time.Timer) bool {
-	wait := t.c.cfg.CompletionWait
-	if opts != nil && opts.CompletionWait != 0 {
-		wait = opts.CompletionWait
-	}
-	if wait < 0 || t.m.State() == protocol.Doubtful {
+	wait := t.completionWait(opts)
+	if wait < 0 || t.m.State() == protocol.Doubtful || !t.told {
 		return t.ended
 	}
 	t.listen()
@@ -137,6 +140,14 @@ func (t *txn) complete(ctx context.Context, opts *TxOptions, timer *time.Timer) 
 	return true
 }
 
+// completionWait returns how long the caller stays after the decision; less than zero: not at all.
+func (t *txn) completionWait(opts *TxOptions) time.Duration {
+	if opts != nil && opts.CompletionWait != 0 {
+		return opts.CompletionWait
+	}
+	return t.c.cfg.CompletionWait
+}
+
 func (c *Coordinator) isClosing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,6 +162,13 @@ func (t *txn) detach() {
 	}
 	t.ctx = t.c.ctx
 	t.lastCause = nil
+	if !t.told {
+		return // it is still in doubt: what it is about may be asked for
+	}
+	t.dropPayloads()
+}
+
+func (t *txn) dropPayloads() {
 	for _, br := range t.branches {
 		br.payload = nil
 	}

@@ -85,12 +85,12 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 		if u == nil {
 			return nil // the branch was finished while the statement was written
 		}
-		if u.decision == OutcomeUnknown {
+		if u.decision == OutcomeUnknown && !u.prepare.OnePhase {
 			return fmt.Errorf("a statement about transaction %s, which is not decided", rec.Ref)
 		}
 		for i, b := range u.prepare.Branches {
 			if b.Participant == rec.Participant {
-				u.resolved[i] = rec.Outcome
+				u.resolve(i, rec.Outcome)
 			}
 		}
 	case *txlog.End:
@@ -99,7 +99,7 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 			return fmt.Errorf("the end of transaction %s, which is not open", rec.Ref)
 		}
 		delete(r.open, rec.Ref)
-		if canary.On(canary.RememberAbortsOnly) && rec.Outcome == Committed {
+		if canary.On(canary.RememberAbortsOnly) && rec.Outcome == Committed || rec.Outcome == OutcomeUnknown {
 			return nil
 		}
 		c.past.add(txlog.KeyOf(u.prepare.TxID), remembered{
@@ -125,6 +125,14 @@ func (c *Coordinator) read(r *replayed, e txlog.Entry) error {
 		return fmt.Errorf("a record of kind %s, which this program does not know", e.Record.Kind())
 	}
 	return nil
+}
+
+// resolve takes in a statement about a branch: the last one counts, but the first one
+// that has decided a transaction in one phase.
+func (u *unfinished) resolve(i int, o Outcome) {
+	if !u.prepare.OnePhase || u.resolved[i] == OutcomeUnknown {
+		u.resolved[i] = o
+	}
 }
 
 func (r *replayed) undecided(ref txlog.Ref) (*unfinished, error) {
@@ -196,11 +204,12 @@ func (c *Coordinator) revive(u *unfinished, x XID) *txn {
 		c: c, id: TxID(u.prepare.TxID), key: txlog.KeyOf(u.prepare.TxID), xid: x, fingerprint: u.prepare.Fingerprint,
 		started: u.begun, decidedAt: u.decided, recovered: true, waits: true, ctx: c.ctx, reason: u.reason,
 	}
-	found := protocol.Found{Decision: u.decision, Votes: u.votes, Why: u.reason.Code, Resolved: u.resolved}
+	found := protocol.Found{OnePhase: u.prepare.OnePhase, Decision: u.decision, Votes: u.votes, Why: u.reason.Code, Resolved: u.resolved}
 	for _, b := range u.prepare.Branches {
 		found.Plain = append(found.Plain, b.Plain)
 	}
-	t.m, t.undecided = protocol.Recover(found), u.decision == OutcomeUnknown
+	t.m = protocol.Recover(found)
+	t.undecided = t.m.Decision() == OutcomeUnknown
 	t.presumed = t.undecided || u.decision == RolledBack && u.reason.Code == ReasonRecovered
 	for i, b := range u.prepare.Branches {
 		br := &branchRun{tx: t, lane: c.lane(b.Participant), index: i}

@@ -77,6 +77,10 @@ func (t *txn) add(b Branch) (before *branchRun, err error) {
 // returns an error everything is rolled back, and the error that Run returns
 // unwraps to fn's. If fn panics everything is rolled back and the panic goes on.
 //
+// Nil is also returned if fn fails, and the participant of the only branch proves that the id
+// was committed in one phase before a power loss ([OnePhaser]): then fn may have failed because
+// its work was done.
+//
 // The errors are those of [Coordinator.Execute]. An id that another Run has used
 // is joined by id alone: fn is not called again, and the outcome of that run is
 // returned. An id that Execute has used is a conflict.

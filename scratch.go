@@ -21,12 +21,12 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 // record fills in the record of the given kind. The caller holds t.mu.
 func (s *scratch) record(t *txn, kind txlog.Kind) txlog.Record {
 	switch kind {
-	case txlog.KindPrepare:
+	case txlog.KindPrepare, txlog.KindOnePhase:
 		names := s.prepare.Branches[:0]
 		for i, br := range t.branches {
 			names = append(names, txlog.Branch{Participant: br.lane.id, Plain: t.m.IsPlain(i)})
 		}
-		s.prepare = txlog.Prepare{Ref: t.ref(), TxID: string(t.id), Fingerprint: t.fingerprint, Branches: names}
+		s.prepare = txlog.Prepare{Ref: t.ref(), TxID: string(t.id), Fingerprint: t.fingerprint, Branches: names, OnePhase: kind == txlog.KindOnePhase}
 		return &s.prepare
 	case txlog.KindCommit:
 		votes := s.commit.Votes[:0]

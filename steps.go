@@ -110,7 +110,9 @@ func compacted(payload []byte) []byte {
 // Commit asks everybody who was enlisted in a transaction that [Coordinator.Begin] began
 // to prepare, and finishes it. It describes the transaction as [Coordinator.Transact]
 // does, with the same errors; ctx bounds phase one. Asking again joins, or returns what
-// is remembered. One without branches is an [ErrBadRequest], and goes on. An id that is neither running nor remembered is an [ErrUnknownTx]: it
+// is remembered. One without branches is an [ErrBadRequest], and goes on. An id that is
+// neither running nor remembered, and of which no participant can prove that it was
+// committed in one phase ([Coordinator.Prove]), is an [ErrUnknownTx]: it
 // was never begun, or rolled back by a crash, or forgotten; after the log has failed it is
 // an [ErrLogFailed]. That of another kind of
 // transaction is an [ErrTxConflict].
@@ -136,6 +138,8 @@ func (c *Coordinator) end(ctx context.Context, id TxID, opts *TxOptions, first p
 	}
 	t, past, err := c.bySteps(id, x)
 	switch {
+	case errors.Is(err, ErrUnknownTx):
+		return c.proven(ctx, id, x)
 	case err != nil:
 		return TxInfo{}, err
 	case past != nil:

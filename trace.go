@@ -57,6 +57,6 @@ type TraceCall struct {
 	TxID        TxID
 	XID         XID
 	Participant string
-	Verb        string // "prepare", "commit" or "rollback"
+	Verb        string // "prepare", "commit", "rollback", "commit_one_phase" or "settle"
 	Attempt     int
 }

@@ -143,7 +143,7 @@ func (t *txn) pump(owner bool) {
 		}
 		t.pumping = false
 	}
-	if !owner && t.signal != nil && (t.forcing != 0 || t.told || t.ended) {
+	if !owner && t.signal != nil && (t.forcing != 0 || t.told || t.ended || t.m.State() == protocol.Settling) {
 		select {
 		case t.signal <- struct{}{}:
 		default:
@@ -181,6 +181,20 @@ func (t *txn) perform(e protocol.Effect) {
 	case protocol.SendPrepare:
 		t.send(t.branches[e.Branch], protocol.Prepare)
 		failpoint.Hit(failpoint.TxPrepareQueued)
+	case protocol.AppendOnePhase:
+		if err := t.append(txlog.KindOnePhase); err != nil {
+			t.refuse(err)
+			t.c.forget(t)
+		}
+		failpoint.Hit(failpoint.TxOnePhaseAppended)
+	case protocol.SendOnePhase:
+		t.send(t.branches[e.Branch], protocol.CommitOnePhase)
+		failpoint.Hit(failpoint.TxOnePhaseQueued)
+	case protocol.Interrupt:
+		t.interrupt()
+	case protocol.SendSettle:
+		t.send(t.branches[e.Branch], protocol.Settle)
+		failpoint.Hit(failpoint.TxSettleQueued)
 	case protocol.SendCommit:
 		t.send(t.branches[e.Branch], protocol.Commit)
 		failpoint.Hit(failpoint.TxCommitQueued)
@@ -290,14 +304,18 @@ func (t *txn) leaves() {
 // retry lets a branch wait for its next attempt.
 func (t *txn) retry(br *branchRun) {
 	verb, attempt := t.verb(), br.finishes
-	if verb == protocol.Prepare {
+	if verb.Begins() {
 		attempt = br.prepares
 	}
 	t.leaves()
 	br.nextAttempt = br.lane.retry(br, verb, br.failures)
 	failpoint.Hit(failpoint.TxRetry)
-	if verb != protocol.Prepare && noteworthy(br.failures) {
-		t.c.cfg.Logger.Warn("a decided branch is not finished: it is tried again and again",
+	if !verb.Begins() && noteworthy(br.failures) {
+		what := "a decided branch is not finished: it is tried again and again"
+		if verb == protocol.Settle {
+			what = "a branch in one phase is in doubt: its participant is asked again and again"
+		}
+		t.c.cfg.Logger.Warn(what,
 			"tx", string(t.id), "xid", t.xid.String(), "participant", br.lane.id,
 			"state", t.m.Branch(br.index).String(), "attempt", attempt, "error", br.lastError)
 	}
@@ -323,6 +341,10 @@ func (t *txn) verb() protocol.Verb {
 		return protocol.Commit
 	case protocol.RollingBack:
 		return protocol.Rollback
+	case protocol.OnePhase:
+		return protocol.CommitOnePhase
+	case protocol.Settling:
+		return protocol.Settle
 	case protocol.Active, protocol.Logging, protocol.Preparing, protocol.Deciding,
 		protocol.Ended, protocol.Doubtful, protocol.Recovering:
 	}
@@ -371,6 +393,7 @@ var plainWords = map[Code]string{
 	ReasonDeadline:         "the caller's time ran out before the decision",
 	ReasonShuttingDown:     "the coordinator stopped before the decision",
 	ReasonRecovered:        "the coordinator died before the decision",
+	ReasonForced:           "an operator said so",
 }
 
 // tell lets the outcome be known. From here on the decision is durable, or needs
@@ -379,6 +402,9 @@ func (t *txn) tell(o Outcome) {
 	t.told = true
 	if t.decidedAt.IsZero() && o != OutcomeUnknown { // that is told if the log failed
 		t.decidedAt = t.c.now()
+	}
+	if o != RolledBack && t.m.OnePhase() {
+		t.reason, t.cause = Reason{}, nil // of the rollback that could have come of it
 	}
 	if o == RolledBack {
 		t.explain()
@@ -389,6 +415,9 @@ func (t *txn) tell(o Outcome) {
 	}
 	if t.toldC != nil {
 		close(t.toldC)
+	}
+	if !t.owned {
+		t.dropPayloads()
 	}
 	if o == OutcomeUnknown {
 		return
@@ -444,7 +473,7 @@ func (t *txn) hazard(br *branchRun) {
 	t.c.stats.hazards.Add(1)
 	verb := t.verb()
 	attempt := br.finishes
-	if verb == protocol.Prepare {
+	if verb.Begins() {
 		attempt = br.prepares
 	}
 	if f := t.c.cfg.Trace.Hazard; f != nil {

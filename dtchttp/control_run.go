@@ -119,7 +119,7 @@ func (h *ControlHandler) show(c *controlCall) *partProblem {
 	if trouble != nil {
 		return trouble
 	}
-	info, err := c.Transaction(id)
+	info, err := c.Prove(c.r.Context(), id)
 	if err != nil {
 		return c.refused(err, nil)
 	}

@@ -99,6 +99,18 @@ func TestFlakySettles(t *testing.T) {
 	}
 }
 
+// What is late arrives: nobody had settled it.
+func TestFlakyDeliversLateInOnePhase(t *testing.T) {
+	m, f := one(Late)
+	b := testBranch(1)
+	if _, err := f.CommitOnePhase(t.Context(), b); !errors.Is(err, dtc.ErrNoAnswer) || m.Committed(b.XID) {
+		t.Fatalf("answered %v, committed = %v; want neither", err, m.Committed(b.XID))
+	}
+	if n := f.DeliverLate(t.Context()); n != 1 || !m.Committed(b.XID) {
+		t.Errorf("%d delivered, committed = %v; want the late commit to have its effect", n, m.Committed(b.XID))
+	}
+}
+
 // A question has no late effect: its answer is lost instead.
 func TestFlakyProves(t *testing.T) {
 	for _, fault := range []Fault{NoFault, Drop, LoseAnswer, Late, Echo, Duplicate, CrashAfter} {

@@ -56,6 +56,7 @@ func SampleRecords() []txlog.Record {
 		&txlog.Block{},
 		&txlog.Prepare{Ref: ref, TxID: "order-1", Branches: []txlog.Branch{{Participant: "bank"}, {Participant: "shop", Plain: true}}},
 		&txlog.Prepare{Ref: last, TxID: longTx, Fingerprint: [16]byte{0, 1, 2, 15: 255}, Branches: all},
+		&txlog.Prepare{Ref: txlog.Ref{Incarnation: 1, Seq: 9}, TxID: "one", OnePhase: true, Branches: []txlog.Branch{{Participant: "bank"}}},
 		&txlog.Prepare{TxID: "zażółć-注文", Branches: []txlog.Branch{{Participant: longID}}},
 		&txlog.Commit{Ref: ref, Votes: []protocol.Vote{protocol.VoteCommit, protocol.VoteReadOnly}},
 		&txlog.Commit{Ref: last, Votes: votes},
@@ -149,7 +150,7 @@ func logEveryKind(t *testing.T, l *logs) {
 			l.must(log.Append(r))
 		}
 	}
-	if len(kinds) != 9 { // all but those of a log that compacts itself
+	if len(kinds) != 10 { // all but those of a log that compacts itself
 		t.Errorf("the samples are of %d kinds", len(kinds))
 	}
 	l.holds(log, SampleRecords())

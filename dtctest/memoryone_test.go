@@ -160,6 +160,35 @@ func TestMemoryFenceWaits(t *testing.T) {
 	}
 }
 
+// So does what comes under another XID of the same id, and finds it done then.
+func TestMemoryCommitsAnIDOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory("m")
+		leave := make(chan struct{})
+		m.OnCommit = func(context.Context, dtc.Branch) error {
+			<-leave
+			return nil
+		}
+		votes := make(chan dtc.Vote)
+		for seq := range uint64(2) {
+			go func() {
+				vote, _ := m.CommitOnePhase(t.Context(), testBranch(seq+1))
+				votes <- vote
+			}()
+		}
+		synctest.Wait()
+		close(leave)
+		for range 2 {
+			if vote := <-votes; vote != dtc.VoteCommit {
+				t.Errorf("one of two calls for an id answered %v, want vote_commit", vote)
+			}
+		}
+		if n := m.Counts(); n.Committed != 1 {
+			t.Errorf("an id was committed %d times", n.Committed)
+		}
+	})
+}
+
 func TestMemoryHookPanicsInOnePhase(t *testing.T) {
 	boom := func() { panic("boom") }
 	for name, set := range map[string]func(m *Memory){

@@ -48,12 +48,13 @@ const (
 	KindOutcome     Kind = 10
 	KindHold        Kind = 11
 	KindRelease     Kind = 12
+	KindOnePhase    Kind = 13
 )
 
 var kindNames = [...]string{
 	1: "incarnation", 2: "block", 3: "prepare", 4: "commit", 5: "abort",
 	6: "end", 7: "resolution", 8: "logged", 9: "horizon", 10: "outcome",
-	11: "hold", 12: "release",
+	11: "hold", 12: "release", 13: "one_phase",
 }
 
 // String returns the kind's name in lower case, as `dtc log dump` prints it.
@@ -79,7 +80,8 @@ type Block struct {
 }
 
 // Prepare says that prepares are about to leave, and to whom. It is appended
-// before the first one does, and forced if a branch is plain.
+// before the first one does, and forced if a branch is plain. With OnePhase it says that
+// the only branch is about to be asked to commit in one phase, and is not forced.
 type Prepare struct {
 	Ref  Ref
 	TxID string
@@ -88,6 +90,7 @@ type Prepare struct {
 	// alone.
 	Fingerprint [16]byte
 	Branches    []Branch
+	OnePhase    bool
 }
 
 // Branch is one participant's part of a transaction.
@@ -184,8 +187,13 @@ func (*Incarnation) Kind() Kind { return KindIncarnation }
 // Kind implements [Record].
 func (*Block) Kind() Kind { return KindBlock }
 
-// Kind implements [Record].
-func (*Prepare) Kind() Kind { return KindPrepare }
+// Kind implements [Record]. It is KindPrepare or KindOnePhase.
+func (r *Prepare) Kind() Kind {
+	if r.OnePhase {
+		return KindOnePhase
+	}
+	return KindPrepare
+}
 
 // Kind implements [Record].
 func (*Commit) Kind() Kind { return KindCommit }

@@ -72,7 +72,7 @@ func parseCheckpointHeader(b []byte, file string, number uint32) (checkpointHead
 	switch {
 	case le.Uint32(b[12:]) != checksumWithout(b, 12):
 		return corrupt("the checksum of the checkpoint's header is wrong")
-	case le.Uint32(b[8:]) != Version:
+	case le.Uint32(b[8:]) == 0:
 		return corrupt("format version %d never existed", le.Uint32(b[8:]))
 	case h.number != number:
 		return corrupt("the file's name says checkpoint %d, its header says %d: files were renamed or copied", number, h.number)

@@ -131,7 +131,10 @@ func appendPrepare(b []byte, r *txlog.Prepare) ([]byte, error) {
 	if len(r.Branches) > protocol.MaxBranches {
 		return b, tooMany("branches", len(r.Branches))
 	}
-	b = append(b, byte(txlog.KindPrepare))
+	if r.OnePhase && len(r.Branches) != 1 {
+		return b, fmt.Errorf("a transaction of %d branches is none in one phase", len(r.Branches))
+	}
+	b = append(b, byte(r.Kind()))
 	b = appendRef(b, r.Ref)
 	b, err := appendText(b, r.TxID, protocol.MaxTxID, "transaction id")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dtc-project/dtc/dtctest"
 	"github.com/dtc-project/dtc/internal/tally"
 	"github.com/dtc-project/dtc/internal/vfs"
 	"github.com/dtc-project/dtc/txlog"
@@ -207,18 +208,43 @@ func TestOtherNamesAreLeftAlone(t *testing.T) {
 	}
 }
 
-func TestNewerVersion(t *testing.T) {
-	fs := damaged(written(t, 3), seg1, func(b []byte) []byte {
-		b[8] = 2
+// versioned returns a log of three records whose segment says that it is of a version.
+func versioned(t *testing.T, version byte) *vfs.Mem {
+	return damaged(written(t, 3), seg1, func(b []byte) []byte {
+		b[8] = version
 		copy(b[12:16], make([]byte, 4))
 		sum := crc32.Checksum(b[:88], crc32.MakeTable(crc32.Castagnoli))
 		b[12], b[13], b[14], b[15] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
 		return b
 	})
-	err := refuses[*wal.VersionError](t, fs)
-	if err.Found != 2 || err.Supported != wal.Version || !strings.Contains(err.Error(), "version 2") {
+}
+
+func TestNewerVersion(t *testing.T) {
+	err := refuses[*wal.VersionError](t, versioned(t, wal.Version+1))
+	if err.Found != wal.Version+1 || err.Supported != wal.Version || !strings.Contains(err.Error(), "version 3") {
 		t.Errorf("%+v: %v", err, err)
 	}
+}
+
+// TestOlderVersion opens a log of the version before, which differs only in what it has
+// not got, and goes on in this one.
+func TestOlderVersion(t *testing.T) {
+	fs := versioned(t, 1)
+	l, n := recovered(t, fs)
+	if n != 3 {
+		t.Errorf("%d records, want 3", n)
+	}
+	must(t, l.Force(dtctest.SampleRecords()[6]))
+	must(t, l.Close())
+	r, err := wal.OpenReadOnly(dir, &wal.Options{FS: fs})
+	must(t, err)
+	kinds := map[txlog.Kind]int{}
+	n = 0
+	must(t, r.Replay(func(e txlog.Entry) error { kinds[e.Record.Kind()]++; n++; return nil }))
+	if kinds[txlog.KindOnePhase] != 1 || n != 4 {
+		t.Errorf("the log holds %v", kinds)
+	}
+	refuses[*wal.CorruptError](t, versioned(t, 0))
 }
 
 // TestOldContentIsNotTaken puts batches of another place where the next batch

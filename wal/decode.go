@@ -57,8 +57,12 @@ func decodeCheckpointed(b []byte) (txlog.Record, error) {
 		}
 	case txlog.KindBlock:
 		r = &txlog.Block{Incarnation: d.uint32(), Through: d.uvarint()}
-	case txlog.KindPrepare:
-		r = d.prepare()
+	case txlog.KindPrepare, txlog.KindOnePhase:
+		p := d.prepare()
+		if p.OnePhase = kind == txlog.KindOnePhase; p.OnePhase && len(p.Branches) != 1 {
+			d.fail("one phase with %d branches", len(p.Branches))
+		}
+		r = p
 	case txlog.KindCommit:
 		r = d.commit()
 	case txlog.KindAbort:

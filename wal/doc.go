@@ -62,10 +62,11 @@
 // new kind of record, or a new field, is a new version: within one version an
 // unknown kind under a good checksum is damage, and so is a field or a padding that
 // is zero by this comment and not in the file, a payload that is not exactly its
-// records, or a number that contradicts another.
+// records, or a number that contradicts another. Version 1 has no kind 13, and is
+// otherwise the same; it is read, and what is written after it is version 2.
 //
 //	 0  magic, "dtc-wal\n"
-//	 8  u32 version, 1
+//	 8  u32 version, 2
 //	12  u32 checksum of the header with this field zero
 //	16  log id, 10 bytes
 //	26  u16 zero
@@ -120,6 +121,7 @@
 //	                byte, i64 time
 //	11 hold         incarnation number, text reason
 //	12 release      text reason
+//	13 one phase    as prepare, with one branch
 //
 // An incarnation number has 32 bits, other numbers 64. An id has at most 128 bytes,
 // a participant 64, a message or a reason 65536; there are at most 1000 branches or
@@ -132,7 +134,7 @@
 // Checkpoint header, 72 bytes:
 //
 //	 0  magic, "dtc-ckp\n"
-//	 8  u32 version, 1
+//	 8  u32 version, 2
 //	12  u32 checksum of the header with this field zero
 //	16  log id, 10 bytes
 //	26  u16 zero

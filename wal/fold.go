@@ -166,12 +166,15 @@ func (f *fold) end(r *txlog.End, at int64) error {
 	}
 	f.clock = max(f.clock, at) // in order, also if the clock was set back: see outcomeBatch
 	p := t.prepare.record
+	delete(f.open, r.Ref)
+	f.logged.Add(r.Ref)
+	if r.Outcome == protocol.OutcomeUnknown {
+		return nil // how it ended was not to be known any more
+	}
 	f.ended = append(f.ended, txlog.Outcome{
 		Ref: r.Ref, Key: txlog.KeyOf(p.TxID), Fingerprint: p.Fingerprint,
 		Outcome: r.Outcome, Code: code, At: time.Unix(0, f.clock),
 	})
-	delete(f.open, r.Ref)
-	f.logged.Add(r.Ref)
 	return nil
 }
 

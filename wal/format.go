@@ -12,7 +12,7 @@ import (
 )
 
 // Version is the format that this package writes, and the newest it reads.
-const Version = 1
+const Version = 2
 
 const (
 	segmentMagic = "dtc-wal\n"
@@ -111,7 +111,7 @@ func parseSegmentHeader(b []byte, file string, number uint32) (segmentHeader, er
 	switch {
 	case le.Uint32(b[12:]) != checksumWithout(b, 12):
 		return corrupt("the checksum of the segment's header is wrong")
-	case le.Uint32(b[8:]) != Version:
+	case le.Uint32(b[8:]) == 0:
 		return corrupt("format version %d never existed", le.Uint32(b[8:]))
 	case h.number != number:
 		return corrupt("the file's name says segment %d, its header says %d: files were renamed or copied", number, h.number)

@@ -196,6 +196,11 @@ func TestLogExplainInDoubt(t *testing.T) {
 	call(t, "log", "explain", "asked", "--data", dir).want(t, exitDone, "asked is in doubt", "a and b were asked", "the next start rolls it back")
 	call(t, "log", "explain", "told", "--data", dir).want(t, exitDone, "told is committed, and not finished everywhere", "b read_only", "commit goes to a until")
 	call(t, "log", "explain", "undone", "--data", dir).want(t, exitDone, "undone is rolled back, and not finished", "prepare_timeout by b: too slow")
+	once := &txlog.Prepare{Ref: txlog.Ref{Incarnation: 1, Seq: 4}, TxID: "once", OnePhase: true, Branches: []txlog.Branch{{Participant: "a"}}}
+	add(once)
+	call(t, "log", "explain", "once", "--data", dir).want(t, exitDone, "once is in doubt", "a was asked to commit in one phase", "a decides")
+	add(&txlog.End{Ref: once.Ref, Outcome: dtc.Committed})
+	call(t, "log", "explain", "once", "--data", dir).want(t, exitDone, "once was committed everywhere")
 	add(&txlog.Incarnation{Incarnation: dtc.Incarnation{Number: 2, Nonce: 8}, Through: 100})
 	call(t, "log", "explain", "asked", "--data", dir).want(t, exitDone, "stopped before it decided")
 

@@ -133,10 +133,10 @@ func TestHelp(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	call(t, "version").want(t, exitDone, "log format  1", "go1.")
+	call(t, "version").want(t, exitDone, "log format  2", "go1.")
 	var v versionInfo
 	call(t, "version", "-o", "json").decode(t, &v)
-	if v.LogFormat != 1 || v.Go == "" || v.Version == "" {
+	if v.LogFormat != 2 || v.Go == "" || v.Version == "" {
 		t.Errorf("%+v", v)
 	}
 }

@@ -47,6 +47,13 @@ const (
 	RecoverFirstBranch Bug = "recover-first-branch"
 	// RecoverWithoutVotes forgets the votes that stand in the decision.
 	RecoverWithoutVotes Bug = "recover-without-votes"
+	// PresumeOnePhase presumes that a branch in one phase that gives no answer has not
+	// committed.
+	PresumeOnePhase Bug = "presume-one-phase"
+	// RecoverOnePhaseAborts presumes it of one that a log holds without its end.
+	RecoverOnePhaseAborts Bug = "recover-one-phase-aborts"
+	// OnePhaseErrorAborts takes any error for a refusal.
+	OnePhaseErrorAborts Bug = "one-phase-error-aborts"
 )
 
 // Planted in the rules and in the coordinator, out of the small worlds' reach.

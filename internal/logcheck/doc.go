@@ -12,7 +12,8 @@
 //     one unless a hold came between; a block of sequences belongs to the current one and never shrinks; a
 //     transaction is prepared once, with a sequence that was reserved before; it
 //     is prepared before it is decided, decided once and before it is resolved,
-//     and ends as decided; a commit has a vote for each branch and none to abort.
+//     and ends as decided; a commit has a vote for each branch and none to abort. One
+//     in one phase has one branch and no commit, and may be resolved undecided.
 //     What is not so is a [*Contradiction].
 //
 // A log of a format that it does not know is a [*NewerVersion], files that are no

@@ -3,7 +3,7 @@ package logcheck
 import "fmt"
 
 // Version is the newest format that this package knows.
-const Version = 1
+const Version = 2
 
 // Damage says that something which must be good is not, or is missing.
 type Damage struct {

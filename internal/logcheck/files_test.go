@@ -102,7 +102,7 @@ func TestFiles(t *testing.T) {
 			d[seg4] = append(d[seg4], make([]byte, segSize-int64(len(d[seg4])))...)
 		}, ""},
 		{"checkpoint: magic", flip(ckp, 0), "Damage 00000002.ckp"},
-		{"checkpoint: version", edit(ckp, func(b []byte) []byte { b[8] = 2; return b }), "NewerVersion 00000002.ckp"},
+		{"checkpoint: version", edit(ckp, func(b []byte) []byte { b[8] = 3; return b }), "NewerVersion 00000002.ckp"},
 		{"checkpoint: header", flip(ckp, 70), "Damage 00000002.ckp"},
 		{"checkpoint: batch", flip(ckp, 150), "Damage 00000002.ckp"},
 		{"checkpoint: last byte", edit(ckp, func(b []byte) []byte { b[len(b)-1] = 1; return b }), "Damage 00000002.ckp"},

@@ -19,7 +19,7 @@ var sectionWords = [...]string{
 
 var sectionOf = map[Kind]int{
 	Incarnation: inIncarnations, Hold: inHold, Release: inRelease, Logged: inLogged, Horizon: inHorizon, Outcome: inOutcomes,
-	Prepare: inUnfinished, Commit: inUnfinished, Abort: inUnfinished, Resolution: inUnfinished,
+	Prepare: inUnfinished, OnePhase: inUnfinished, Commit: inUnfinished, Abort: inUnfinished, Resolution: inUnfinished,
 }
 
 // fold takes in a record of a checkpoint, where the order of records is that of
@@ -59,7 +59,7 @@ func (h *history) fold(r *Record) (why string) {
 		case r.Outcome == committed && r.Code != noReason || r.Outcome == rolledBack && r.Code == noReason:
 			return "a rollback has a reason, and nothing else has"
 		}
-	case Prepare:
+	case Prepare, OnePhase:
 		// Unlike in a segment it may be of any incarnation.
 		if x.compare(h.last) <= 0 {
 			return "the unfinished transactions do not ascend"

@@ -85,7 +85,7 @@ func checkHeader(path, magic string, b []byte, length int, number uint32) (forei
 		err = &Damage{path, int64(len(b)), "the file ends within its header"}
 	case sumAround(b[:length], 12) != le.Uint32(b[12:]):
 		err = &Damage{path, 0, "the header's checksum is wrong"}
-	case le.Uint32(b[8:]) != Version:
+	case le.Uint32(b[8:]) == 0:
 		err = &Damage{path, 8, "there never was such a version"}
 	case le.Uint16(b[26:]) != 0:
 		err = &Damage{path, 26, "the header's unused field is not zero"}

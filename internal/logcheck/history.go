@@ -33,6 +33,8 @@ func (r ref) compare(s ref) int {
 // open is a transaction without its end.
 type open struct {
 	branches []Branch
+	once     bool // it commits in one phase
+	stated   byte // of such a one, by an operator
 	decision byte
 }
 
@@ -61,7 +63,7 @@ func (h *history) add(r *Record) (why string) {
 			return fmt.Sprintf("%d sequences were reserved before", h.reserved[current])
 		}
 		h.reserved[current] = r.Through
-	case Prepare:
+	case Prepare, OnePhase:
 		if r.Number != current {
 			return fmt.Sprintf("the current incarnation is %d", current)
 		}
@@ -71,6 +73,8 @@ func (h *history) add(r *Record) (why string) {
 		switch {
 		case why != "":
 			return why
+		case t.once:
+			return "in one phase there is no decision to commit"
 		case len(r.Votes) != len(t.branches):
 			return fmt.Sprintf("there are %d branches", len(t.branches))
 		case slices.Contains(r.Votes, voteAbort):
@@ -84,6 +88,8 @@ func (h *history) add(r *Record) (why string) {
 			return why
 		case r.Code == noReason:
 			return "nothing is rolled back without a reason"
+		case t.stated == committed:
+			return "an operator has said that it was committed"
 		}
 		t.decision = rolledBack
 	case End:
@@ -94,10 +100,12 @@ func (h *history) add(r *Record) (why string) {
 		case t == nil && h.prepared.has(x): // it ended while the statement was written
 		case t == nil:
 			return "the transaction was never prepared"
-		case t.decision == unknown:
+		case t.decision == unknown && !t.once:
 			return "the transaction is not decided"
 		case !slices.ContainsFunc(t.branches, func(b Branch) bool { return b.Participant == r.Participant }):
 			return "the transaction has no such branch"
+		case t.stated == unknown:
+			t.stated = r.Outcome
 		}
 	case Hold:
 		h.held = max(h.held, r.Number) // which may be one that only another copy has had
@@ -123,7 +131,7 @@ func (h *history) prepare(x ref, r *Record) (why string) {
 		seen[b.Participant] = true
 	}
 	h.prepared.add(x, x)
-	h.open[x] = &open{branches: r.Branches}
+	h.open[x] = &open{branches: r.Branches, once: r.Kind == OnePhase}
 	return ""
 }
 
@@ -151,8 +159,10 @@ func (h *history) end(x ref, outcome byte) string {
 		return "the transaction has ended"
 	case t == nil:
 		return "the transaction was never prepared"
-	// Where every branch voted read-only there is nothing to decide, and the
-	// decision to commit is not written.
+	// Where every branch voted read-only there is nothing to decide, and the decision
+	// to commit is not written. In one phase it never is, and an end that comes too late
+	// does not know.
+	case t.once && t.decision == unknown && outcome != rolledBack:
 	case t.decision == unknown && outcome != committed:
 		return "the transaction is not decided"
 	case t.decision != unknown && outcome != t.decision && outcome != heuristic:

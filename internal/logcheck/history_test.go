@@ -10,6 +10,7 @@ import (
 func TestHistory(t *testing.T) {
 	one := incarnation(1, 9)
 	p := prepare(1, 1, "t", "a", "b")
+	once := onePhase(1, 1, "t", "a")
 	yes := commit(1, 1, "\x01\x02")
 	no := abort(1, 1, 1, "a", "")
 	for _, test := range []struct {
@@ -68,6 +69,15 @@ func TestHistory(t *testing.T) {
 		{"resolution of no branch", "no such branch", []string{one, p, yes, resolution(1, 1, "c", 1, "r")}},
 		{"resolution of nothing", "never prepared", []string{one, resolution(1, 1, "c", 1, "r")}},
 		{"resolution before the decision", "not decided", []string{one, p, resolution(1, 1, "b", 1, "r")}},
+		{"one phase", "", []string{one, once, end(1, 1, 1)}},
+		{"one phase, rolled back", "", []string{one, once, no, end(1, 1, 2)}},
+		{"one phase, rolled back without a reason", "not decided", []string{one, once, end(1, 1, 2)}},
+		{"one phase, not known any more", "", []string{one, once, end(1, 1, 0)}},
+		{"one phase, broken", "", []string{one, once, end(1, 1, 3)}},
+		{"one phase twice", "prepared before", []string{one, once, once}},
+		{"one phase, with a decision to commit", "no decision", []string{one, once, commit(1, 1, "\x01")}},
+		{"one phase, an operator's word", "", []string{one, once, resolution(1, 1, "a", 2, "r"), no, end(1, 1, 2)}},
+		{"one phase, against an operator's word", "an operator has said", []string{one, once, resolution(1, 1, "a", 1, "r"), no}},
 		{"hold", "", []string{one, hold(1, "r")}},
 		{"hold of what another copy has had", "", []string{one, hold(2, "r")}},
 		{"release", "", []string{one, release("r")}},

@@ -19,6 +19,7 @@ const (
 	Outcome
 	Hold
 	Release
+	OnePhase
 )
 
 // The limits of what a record holds.
@@ -153,7 +154,7 @@ func decode(b []byte) (r *Record, why string) {
 		r.Through = d.number()
 	case Block:
 		r.Number, r.Through = d.incarnation(), d.number()
-	case Prepare:
+	case Prepare, OnePhase:
 		d.ref(r)
 		r.Tx = d.text(maxTx)
 		copy(r.Fingerprint[:], d.bytes(16))
@@ -162,6 +163,9 @@ func decode(b []byte) (r *Record, why string) {
 		for ; n > 0 && d.why == ""; n-- {
 			plain := d.byte(1) == 1
 			r.Branches = append(r.Branches, Branch{d.text(maxParticipant), plain})
+		}
+		if r.Kind == OnePhase && len(r.Branches) != 1 {
+			d.fail("a transaction in one phase has one branch")
 		}
 	case Commit:
 		d.ref(r)

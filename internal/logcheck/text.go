@@ -30,6 +30,7 @@ var (
 	kindWords = [...]string{
 		Incarnation: "incarnation", Block: "block", Prepare: "prepare", Commit: "commit", Abort: "abort", End: "end",
 		Resolution: "resolution", Logged: "logged", Horizon: "horizon", Outcome: "outcome", Hold: "hold", Release: "release",
+		OnePhase: "one_phase",
 	}
 )
 
@@ -43,7 +44,7 @@ func (r *Record) String() string {
 		words = []string{fmt.Sprintf("%d-%08x", r.Number, r.Nonce), fmt.Sprintf("through %d", r.Through)}
 	case Block:
 		words = []string{strconv.FormatUint(uint64(r.Number), 10), fmt.Sprintf("through %d", r.Through)}
-	case Prepare:
+	case Prepare, OnePhase:
 		words = []string{ref, strconv.Quote(r.Tx), "fp=" + hex.EncodeToString(r.Fingerprint[:])}
 		for _, b := range r.Branches {
 			word := strconv.Quote(b.Participant)

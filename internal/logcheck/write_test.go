@@ -100,6 +100,10 @@ func prepare(inc, seq uint64, tx string, branches ...string) string {
 	return b
 }
 
+func onePhase(inc, seq uint64, tx, participant string) string {
+	return "\x0d" + prepare(inc, seq, tx, participant)[1:]
+}
+
 func commit(inc, seq uint64, votes string) string {
 	return "\x04" + ref(inc, seq) + u(uint64(len(votes))) + votes
 }

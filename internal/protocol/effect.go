@@ -32,6 +32,20 @@ type (
 	// SendRollback calls Rollback of a branch.
 	SendRollback struct{ Branch int }
 
+	// AppendOnePhase hands the record of a transaction in one phase to the log.
+	// Nothing waits.
+	AppendOnePhase struct{}
+
+	// SendOnePhase asks the only branch to commit in one phase.
+	SendOnePhase struct{ Branch int }
+
+	// Interrupt ends the context of a call that commits in one phase: Settle follows
+	// when it has returned or hangs. [Tx.Why] has the reason that a rollback will have.
+	Interrupt struct{}
+
+	// SendSettle asks what became of the only branch, and that nothing more does.
+	SendSettle struct{ Branch int }
+
 	// Retry waits for the branch's back-off and answers with RetryDue.
 	Retry struct{ Branch int }
 
@@ -52,15 +66,19 @@ type (
 	Forget struct{}
 )
 
-func (AppendPrepare) effect() {}
-func (ForceCommit) effect()   {}
-func (AppendAbort) effect()   {}
-func (AppendEnd) effect()     {}
-func (SendPrepare) effect()   {}
-func (SendCommit) effect()    {}
-func (SendRollback) effect()  {}
-func (Retry) effect()         {}
-func (Tell) effect()          {}
-func (Refuse) effect()        {}
-func (Hazard) effect()        {}
-func (Forget) effect()        {}
+func (AppendPrepare) effect()  {}
+func (ForceCommit) effect()    {}
+func (AppendAbort) effect()    {}
+func (AppendEnd) effect()      {}
+func (SendPrepare) effect()    {}
+func (SendCommit) effect()     {}
+func (AppendOnePhase) effect() {}
+func (SendOnePhase) effect()   {}
+func (Interrupt) effect()      {}
+func (SendSettle) effect()     {}
+func (SendRollback) effect()   {}
+func (Retry) effect()          {}
+func (Tell) effect()           {}
+func (Refuse) effect()         {}
+func (Hazard) effect()         {}
+func (Forget) effect()         {}

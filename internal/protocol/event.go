@@ -34,7 +34,15 @@ type (
 		Broken bool
 	}
 
-	// Withdrawn says that a prepare call that was asked for never left.
+	// Settled says that a settle call returned: Committed, RolledBack, or
+	// OutcomeUnknown if the participant has dropped the evidence.
+	Settled struct {
+		Branch  int
+		Outcome Outcome
+	}
+
+	// Withdrawn says that a prepare call that was asked for never left, or a call
+	// that commits in one phase.
 	Withdrawn struct{ Branch int }
 
 	// NoAnswer says that a call returned and its answer tells nothing: the
@@ -61,7 +69,8 @@ type (
 		Outcome Outcome
 	}
 
-	// Hung says that a prepare call is still out a grace after its deadline.
+	// Hung says that a prepare call, or one that commits in one phase, is still out a
+	// grace after its deadline.
 	Hung struct{ Branch int }
 
 	// RetryDue says that the wait asked for by [Retry] is over.
@@ -78,6 +87,11 @@ type (
 	// Recovered starts what [Recover] found unfinished in the log.
 	Recovered struct{}
 
+	// Stating says that an operator states how the branch of a transaction in one
+	// phase ended: the statement is on its way to the log. It is followed by Resolved,
+	// Refused or LogFailed.
+	Stating struct{ Branch int }
+
 	// Resolved says that an operator has stated how a branch ended, and that the
 	// statement is durable.
 	Resolved struct {
@@ -91,6 +105,8 @@ func (Synced) event()            {}
 func (Refused) event()           {}
 func (LogFailed) event()         {}
 func (Voted) event()             {}
+func (Settled) event()           {}
+func (Stating) event()           {}
 func (Withdrawn) event()         {}
 func (NoAnswer) event()          {}
 func (Acked) event()             {}
@@ -111,7 +127,14 @@ const (
 	Prepare Verb = iota
 	Commit
 	Rollback
+	CommitOnePhase
+	Settle
 )
 
-// String returns "prepare", "commit" or "rollback".
-func (v Verb) String() string { return name([]string{"prepare", "commit", "rollback"}, int(v), "verb") }
+var verbNames = [...]string{"prepare", "commit", "rollback", "commit_one_phase", "settle"}
+
+// String returns "prepare", "commit", "rollback", "commit_one_phase" or "settle".
+func (v Verb) String() string { return name(verbNames[:], int(v), "verb") }
+
+// Begins reports whether the verb asks for work, rather than to finish what was begun.
+func (v Verb) Begins() bool { return v == Prepare || v == CommitOnePhase }

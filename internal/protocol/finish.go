@@ -94,6 +94,9 @@ func (t *Tx) unfinished(dst []Effect, i int) []Effect {
 // decided it is an acknowledgement; otherwise the promise is broken, and the
 // branch is kept for an operator.
 func (t *Tx) finishedOtherwise(dst []Effect, ev FinishedOtherwise) []Effect {
+	if t.once {
+		return t.settled(dst, Settled(ev)) // another way to say it
+	}
 	b := &t.branches[ev.Branch]
 	if ev.Outcome == t.outcome {
 		return t.acked(dst, ev.Branch)
@@ -113,6 +116,9 @@ func (t *Tx) finishedOtherwise(dst []Effect, ev FinishedOtherwise) []Effect {
 // resolved: an operator says how the branch ended. Nothing more is sent to it.
 func (t *Tx) resolved(dst []Effect, ev Resolved) []Effect {
 	b := &t.branches[ev.Branch]
+	if t.state == Settling {
+		return t.resolveOnce(dst, ev.Outcome)
+	}
 	if t.state != Committing && t.state != RollingBack {
 		return dst
 	}

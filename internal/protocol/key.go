@@ -11,12 +11,12 @@ func (t *Tx) Clone() *Tx {
 // behave alike for ever.
 func (t *Tx) AppendKey(dst []byte) []byte {
 	dst = append(dst, byte(t.state), byte(t.outcome), byte(t.why), byte(t.whose+1),
-		byte(t.stopped), bits(t.logged), byte(len(t.branches)))
+		byte(t.stopped), bits(t.logged, t.once), byte(len(t.branches)))
 	for i := range t.branches {
 		b := &t.branches[i]
 		dst = append(dst, byte(b.state), byte(b.vote), byte(b.open),
 			bits(b.plain, b.touched, b.voted, b.reached, b.preparing, b.hung, b.finishing, b.waiting),
-			bits(b.acked, b.refused, b.told, b.again, b.quarantine, b.heuristic, b.done))
+			bits(b.acked, b.refused, b.told, b.again, b.quarantine, b.heuristic, b.done, b.stating))
 	}
 	return dst
 }

@@ -40,7 +40,7 @@ func (t *Tx) voted(dst []Effect, ev Voted) []Effect {
 			return t.decide(dst)
 		}
 		return t.end(t.finish(dst, ev.Branch))
-	case Active, Logging, Deciding, Ended, Doubtful, Recovering:
+	case Active, Logging, OnePhase, Settling, Deciding, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -75,7 +75,7 @@ func (t *Tx) contradicted(dst []Effect, ev Voted) []Effect {
 		return t.end(t.finish(dst, ev.Branch))
 	case Committing:
 		return t.end(t.finish(dst, ev.Branch))
-	case Active, Logging, Deciding, Ended, Doubtful, Recovering:
+	case Active, Logging, OnePhase, Settling, Deciding, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -97,7 +97,7 @@ func (t *Tx) prepareReturned(b *branch) {
 
 func (t *Tx) noAnswer(dst []Effect, ev NoAnswer) []Effect {
 	b := &t.branches[ev.Branch]
-	if ev.Verb != Prepare {
+	if !ev.Verb.Begins() {
 		return t.unfinished(dst, ev.Branch)
 	}
 	if !b.preparing {
@@ -106,12 +106,14 @@ func (t *Tx) noAnswer(dst []Effect, ev NoAnswer) []Effect {
 	t.prepareReturned(b)
 	b.reached = b.reached || ev.Reached
 	switch t.state {
-	case Preparing:
+	case Preparing, OnePhase:
 		if b.voted {
 			return dst // a late answer to an earlier attempt was its vote
 		}
 		b.waiting = true
 		return append(dst, Retry{ev.Branch})
+	case Settling:
+		return t.sendSettle(dst)
 	case Committing, RollingBack:
 		return t.end(t.finish(dst, ev.Branch))
 	case Active, Logging, Deciding, Ended, Doubtful, Recovering:
@@ -127,8 +129,12 @@ func (t *Tx) withdrawn(dst []Effect, i int) []Effect {
 	}
 	b.open--
 	t.prepareReturned(b)
-	if t.state == RollingBack {
+	switch t.state {
+	case RollingBack:
 		return t.end(t.finish(dst, i))
+	case Settling:
+		return t.sendSettle(dst)
+	case Active, Logging, Preparing, OnePhase, Deciding, Committing, Ended, Doubtful, Recovering:
 	}
 	b.waiting = true
 	return append(dst, Retry{i})
@@ -142,8 +148,12 @@ func (t *Tx) hung(dst []Effect, i int) []Effect {
 		return dst
 	}
 	b.hung = true
-	if t.state == RollingBack {
+	switch t.state {
+	case RollingBack:
 		return t.finish(dst, i)
+	case Settling:
+		return t.sendSettle(dst)
+	case Active, Logging, Preparing, OnePhase, Deciding, Committing, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -160,6 +170,10 @@ func (t *Tx) retryDue(dst []Effect, i int) []Effect {
 			return dst
 		}
 		return t.sendPrepare(dst, i)
+	case OnePhase:
+		return t.sendOnePhase(dst)
+	case Settling:
+		return t.sendSettle(dst)
 	case Committing, RollingBack:
 		return t.end(t.finish(dst, i))
 	case Active, Logging, Deciding, Ended, Doubtful, Recovering:

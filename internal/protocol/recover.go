@@ -13,6 +13,8 @@ type Found struct {
 	Votes []Vote
 	// Why is the reason in the abort record.
 	Why Code
+	// OnePhase says that the record is one of a transaction in one phase.
+	OnePhase bool
 	// Unlogged says that the transaction stands in no log: a branch that the
 	// sweep found and may roll back. No record is written for it.
 	Unlogged bool
@@ -29,6 +31,10 @@ type Found struct {
 func Recover(f Found) Tx {
 	t := Tx{state: Recovering, outcome: f.Decision, why: f.Why, whose: -1, logged: !f.Unlogged}
 	t.branches = make([]branch, len(f.Plain))
+	if f.OnePhase {
+		t.recoverOnce(f)
+		return t
+	}
 	for i := range t.branches {
 		b := &t.branches[i]
 		b.plain = f.Plain[i]
@@ -68,10 +74,16 @@ func (t *Tx) recovered(dst []Effect) []Effect {
 	if t.state != Recovering {
 		return dst
 	}
+	if t.once && t.branches[0].stating {
+		return t.resolveOnce(dst, t.outcome)
+	}
 	switch t.outcome {
 	case Committed:
 		return t.commit(dst)
 	case OutcomeUnknown:
+		if t.once {
+			return t.settle(dst, ReasonRecovered, -1)
+		}
 		return t.abort(dst, ReasonRecovered, -1)
 	case RolledBack, Heuristic:
 	}

@@ -13,6 +13,11 @@ const (
 	Logging
 	// Preparing: prepares are out, votes come in.
 	Preparing
+	// OnePhase: the only branch was asked to commit in one phase.
+	OnePhase
+	// Settling: nobody here knows whether the only branch has committed. It is asked,
+	// and made unable to if it has not.
+	Settling
 	// Deciding: the decision to commit was handed to the log and is not known to
 	// be durable. Nothing can turn it back.
 	Deciding
@@ -30,7 +35,7 @@ const (
 )
 
 var stateNames = [...]string{
-	"active", "logging", "preparing", "deciding", "committing", "rolling_back", "ended", "doubtful", "recovering",
+	"active", "logging", "preparing", "one_phase", "settling", "deciding", "committing", "rolling_back", "ended", "doubtful", "recovering",
 }
 
 // String returns the state's name in lower case.
@@ -84,6 +89,7 @@ type branch struct {
 	again      bool // that prepare has returned: roll back once more
 	quarantine bool
 	heuristic  bool // finished against the decision
+	stating    bool // an operator's word about it is on its way to the log
 	done       bool // positive evidence that it is finished
 
 	// open counts prepare attempts that were not answered with "I hold nothing".

@@ -10,6 +10,7 @@ type Tx struct {
 	why      Code
 	whose    int  // the branch that caused the rollback, or -1
 	logged   bool // the prepare record was handed to the log
+	once     bool // it has one branch, which may commit in one phase
 	stopped  Code // a cancellation that came while the prepare record was forced
 	branches []branch
 }
@@ -112,7 +113,14 @@ func (t *Tx) Step(dst []Effect, ev Event) []Effect {
 	case LogFailed:
 		return t.logFailed(dst)
 	case Voted:
+		if t.once {
+			return t.onceVoted(dst, ev)
+		}
 		return t.voted(dst, ev)
+	case Settled:
+		return t.settled(dst, ev)
+	case Stating:
+		return t.stating(dst, ev.Branch)
 	case Withdrawn:
 		return t.withdrawn(dst, ev.Branch)
 	case NoAnswer:
@@ -149,6 +157,10 @@ func (t *Tx) begun(dst []Effect) []Effect {
 		return append(dst, Tell{Committed}, Forget{})
 	}
 	t.logged = true
+	if t.once {
+		t.state = OnePhase
+		return t.sendOnePhase(append(dst, AppendOnePhase{}))
+	}
 	if t.Plain() && !canary.On(canary.PlainNotForced) {
 		t.state = Logging
 		return append(dst, AppendPrepare{Force: true})
@@ -182,7 +194,7 @@ func (t *Tx) synced(dst []Effect) []Effect {
 		return t.sendPrepares(dst)
 	case Deciding:
 		return t.commit(dst)
-	case Active, Preparing, Committing, RollingBack, Ended, Doubtful, Recovering:
+	case Active, Preparing, OnePhase, Settling, Committing, RollingBack, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -195,7 +207,9 @@ func (t *Tx) refused(dst []Effect) []Effect {
 		return append(dst, Refuse{}, Forget{})
 	case Deciding:
 		return t.abort(dst, ReasonShuttingDown, -1)
-	case Active, Preparing, Committing, RollingBack, Ended, Doubtful, Recovering:
+	case Settling:
+		return t.unstated(dst)
+	case Active, Preparing, OnePhase, Committing, RollingBack, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -209,7 +223,9 @@ func (t *Tx) logFailed(dst []Effect) []Effect {
 	case Deciding:
 		t.state = Doubtful
 		return append(dst, Tell{OutcomeUnknown})
-	case Active, Preparing, Committing, RollingBack, Ended, Doubtful, Recovering:
+	case Settling:
+		return t.doubtful(dst)
+	case Active, Preparing, OnePhase, Committing, RollingBack, Ended, Doubtful, Recovering:
 	}
 	return dst
 }
@@ -263,7 +279,7 @@ func (t *Tx) rollBack(dst []Effect) []Effect {
 }
 
 func (t *Tx) timedOut(dst []Effect) []Effect {
-	if t.state != Preparing {
+	if t.state != Preparing && t.state != OnePhase {
 		return dst
 	}
 	for i := range t.branches {
@@ -271,21 +287,28 @@ func (t *Tx) timedOut(dst []Effect) []Effect {
 		if b.voted {
 			continue
 		}
+		why := ReasonUnreachable
 		if b.reached || b.preparing {
-			return t.abort(dst, ReasonPrepareTimeout, i)
+			why = ReasonPrepareTimeout
 		}
-		return t.abort(dst, ReasonUnreachable, i)
+		if t.once {
+			return t.settle(dst, why, i)
+		}
+		return t.abort(dst, why, i)
 	}
 	return dst
 }
 
 func (t *Tx) cancelled(dst []Effect, why Code) []Effect {
 	switch t.state {
-	case Active, Preparing:
+	case Active, Preparing, OnePhase:
+		if t.once {
+			return t.settle(dst, why, -1)
+		}
 		return t.abort(dst, why, -1)
 	case Logging:
 		t.stopped = why // the record is on its way: wait for it, then abort
-	case Deciding, Committing, RollingBack, Ended, Doubtful, Recovering:
+	case Settling, Deciding, Committing, RollingBack, Ended, Doubtful, Recovering:
 	}
 	return dst
 }

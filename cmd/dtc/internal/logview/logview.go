@@ -81,6 +81,8 @@ type History struct {
 	Resolutions  []Resolution
 	Ended        time.Time // zero if a branch may be unfinished
 	Outcome      dtc.Outcome
+	// OnePhase: its only participant was asked to commit in one step, and decides.
+	OnePhase bool
 	// Folded: its records were dropped by a checkpoint; only Reason.Code, Ended and
 	// Outcome are known.
 	Folded bool
@@ -128,7 +130,7 @@ func Find(r *wal.Reader, name string) ([]*History, error) {
 		case *txlog.Prepare:
 			if rec.TxID == name || e.XID.String() == name {
 				h = &History{
-					TxID: dtc.TxID(rec.TxID), XID: e.XID, Participants: rec.Branches, Prepared: e.Time,
+					TxID: dtc.TxID(rec.TxID), XID: e.XID, Participants: rec.Branches, Prepared: e.Time, OnePhase: rec.OnePhase,
 				}
 				found, byXID[e.XID] = append(found, h), h
 			}

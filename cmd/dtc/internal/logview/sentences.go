@@ -28,7 +28,11 @@ func (h *History) Sentences() []string {
 		at(h.Ended, "ended: every participant has finished its part")
 		return append(lines, "  the rest was dropped when the log was compacted")
 	}
-	at(h.Prepared, "begun: %s asked to prepare", wereAll(h.ids()))
+	asked := "prepare"
+	if h.OnePhase {
+		asked = "commit in one phase"
+	}
+	at(h.Prepared, "begun: %s asked to %s", wereAll(h.ids()), asked)
 	switch h.Decision {
 	case dtc.Committed:
 		at(h.Decided, "votes: %s", h.votes())
@@ -37,7 +41,7 @@ func (h *History) Sentences() []string {
 		at(h.Decided, "decided: roll back, because %s", because(h.Reason))
 	case dtc.OutcomeUnknown, dtc.Heuristic:
 		switch {
-		case !h.Ended.IsZero() && h.Outcome == dtc.RolledBack:
+		case h.OnePhase, !h.Ended.IsZero() && h.Outcome == dtc.RolledBack:
 		case !h.Ended.IsZero():
 			at(h.Ended, "no decision was needed: no participant had changed anything")
 		}
@@ -64,6 +68,8 @@ func (h *History) verdict() string {
 	switch {
 	case !h.Ended.IsZero() && h.Outcome == dtc.Heuristic:
 		return "was finished against its decision by somebody: it is not the same everywhere"
+	case !h.Ended.IsZero() && h.Outcome == dtc.OutcomeUnknown:
+		return "was forgotten: it ended long before anybody asked how, and its participant no longer knew"
 	case !h.Ended.IsZero():
 		return "was " + words(h.Outcome) + " everywhere"
 	case h.Decision == dtc.Committed:
@@ -90,6 +96,9 @@ func (h *History) next() string {
 	}
 	if h.Held {
 		return "in doubt: a recovery hold covers it, so it waits until the participants were compared with the log and 'dtc log release' was run"
+	}
+	if h.OnePhase {
+		return fmt.Sprintf("in doubt: %s decides; it is asked what became of it until it answers, also after a restart", who)
 	}
 	if h.Later {
 		return "in doubt: the coordinator that began it stopped before it decided, so it is being rolled back"

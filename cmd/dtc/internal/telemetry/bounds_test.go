@@ -31,11 +31,11 @@ var labels = map[string]map[string][]string{
 	}},
 	"dtc_transaction_duration_seconds": {"outcome": {"committed", "rolled_back"}},
 	"dtc_transactions_active":          {"state": {"active", "preparing", "committing", "rolling_back"}},
-	"dtc_branch_ops_total": {"participant": nil, "op": {"prepare", "commit", "rollback"}, "result": {
+	"dtc_branch_ops_total": {"participant": nil, "op": {"prepare", "commit", "rollback", "commit_one_phase", "settle"}, "result": {
 		"vote_commit", "vote_abort", "read_only", "done", "no_answer", "error", "unknown_branch", "finished_otherwise",
 	}},
-	"dtc_branch_op_duration_seconds": {"participant": nil, "op": {"prepare", "commit", "rollback"}},
-	"dtc_branch_retries_total":       {"participant": nil, "op": {"prepare", "commit", "rollback"}},
+	"dtc_branch_op_duration_seconds": {"participant": nil, "op": {"prepare", "commit", "rollback", "commit_one_phase", "settle"}},
+	"dtc_branch_retries_total":       {"participant": nil, "op": {"prepare", "commit", "rollback", "commit_one_phase", "settle"}},
 	"dtc_in_doubt":                   {"participant": nil},
 	"dtc_in_doubt_oldest_seconds":    {},
 	"dtc_forced_total":               {"outcome": {"committed", "rolled_back"}},
@@ -299,6 +299,10 @@ func TestResults(t *testing.T) {
 		{prepare, dtc.VoteAbort, fmt.Errorf("call: %w", context.DeadlineExceeded), "no_answer"},
 		{prepare, dtc.VoteAbort, dtc.ErrUnknownBranch, "error"}, // makes no sense there
 		{prepare, dtc.VoteAbort, finished, "error"},
+		{onePhase, dtc.VoteCommit, nil, "vote_commit"},
+		{onePhase, dtc.VoteAbort, errors.New("odd"), "error"},
+		{settle, dtc.VoteAbort, nil, "done"},
+		{settle, dtc.VoteAbort, finished, "finished_otherwise"},
 		{commit, dtc.VoteAbort, nil, "done"},
 		{rollback, dtc.VoteAbort, nil, "done"},
 		{commit, dtc.VoteAbort, finished, "finished_otherwise"},

@@ -88,10 +88,17 @@ const (
 	prepare op = iota
 	commit
 	rollback
+	onePhase
+	settle
 	numOps
 )
 
-func (o op) String() string { return [numOps]string{"prepare", "commit", "rollback"}[o] }
+var opWords = [numOps]string{"prepare", "commit", "rollback", "commit_one_phase", "settle"}
+
+func (o op) String() string { return opWords[o] }
+
+// votes reports whether the participant answers with a vote.
+func (o op) votes() bool { return o == prepare || o == onePhase }
 
 func opOf(verb string) op {
 	switch verb {
@@ -99,6 +106,10 @@ func opOf(verb string) op {
 		return prepare
 	case "commit":
 		return commit
+	case "commit_one_phase":
+		return onePhase
+	case "settle":
+		return settle
 	}
 	return rollback
 }
@@ -129,13 +140,15 @@ var possible = [numOps][]result{
 	prepare:  {voteAbort, voteCommit, readOnly, noAnswer, failed},
 	commit:   {done, noAnswer, failed, unknownBranch, otherwise},
 	rollback: {done, noAnswer, failed, unknownBranch, otherwise},
+	onePhase: {voteAbort, voteCommit, readOnly, noAnswer, failed},
+	settle:   {done, noAnswer, failed, unknownBranch, otherwise},
 }
 
 func resultOf(op op, vote dtc.Vote, err error) result {
 	switch {
 	case err != nil:
 		return resultOfError(op, err)
-	case op != prepare:
+	case !op.votes():
 		return done
 	case vote == dtc.VoteCommit:
 		return voteCommit
@@ -150,9 +163,9 @@ func resultOf(op op, vote dtc.Vote, err error) result {
 func resultOfError(op op, err error) result {
 	var finished *dtc.FinishedError
 	switch {
-	case op != prepare && errors.As(err, &finished):
+	case !op.votes() && errors.As(err, &finished):
 		return otherwise
-	case op != prepare && errors.Is(err, dtc.ErrUnknownBranch):
+	case !op.votes() && errors.Is(err, dtc.ErrUnknownBranch):
 		return unknownBranch
 	case errors.Is(err, dtc.ErrNoAnswer), silence.Is(err):
 		return noAnswer
