@@ -83,7 +83,7 @@ func TestConformance(t *testing.T) {
 			subject := func(t *testing.T) dtctest.Subject {
 				db := w.participant(t, "orders", opts)
 				s := dtctest.Subject{
-					Participant:  tokens{db}, Payload: []byte("commit"),
+					Participant: tokens{db}, Payload: []byte("commit"),
 					PayloadAbort: []byte("abort"), PayloadReadOnly: []byte("read-only"), PayloadOther: []byte("other"),
 					Effect: func(x dtc.XID) (e dtctest.Effect, err error) {
 						e.Held, e.Applied, err = w.effect(x, "orders")

@@ -1,0 +1,378 @@
+package postgres_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/postgres"
+	"github.com/dtc-project/dtc/test/internal/servers"
+)
+
+// series names branches of one log whose work is a row with their own number.
+type series struct {
+	log         dtc.LogID
+	incarnation uint32
+	seq         uint64
+}
+
+func newSeries() *series {
+	s := &series{incarnation: 1}
+	_, _ = rand.Read(s.log[:]) // never fails
+	return s
+}
+
+func (s *series) branch(id string) dtc.Branch {
+	s.seq++
+	x := dtc.XID{Log: s.log, Incarnation: dtc.Incarnation{Number: s.incarnation, Nonce: 4_000_000_000 + s.incarnation}, Seq: s.seq}
+	return dtc.Branch{Participant: "orders", XID: x, TxID: dtc.TxID(id), Attempt: 1, Payload: rowOf(id)}
+}
+
+func rowOf(id string) []byte {
+	return statements(postgres.Statement{SQL: "INSERT INTO token (xid) VALUES ($1)", Args: args(id)})
+}
+
+func (w *world) rows(t *testing.T, id string) int {
+	t.Helper()
+	return w.count(t, "SELECT count(*) FROM token WHERE xid = $1", id)
+}
+
+func mustCommitOnce(t *testing.T, db *postgres.Database, b dtc.Branch) {
+	t.Helper()
+	if v, err := db.CommitOnePhase(t.Context(), b); v != dtc.VoteCommit || err != nil {
+		t.Fatalf("%s: vote %v, error: %v", b.TxID, v, err)
+	}
+}
+
+func mustSettle(t *testing.T, db *postgres.Database, b dtc.Branch, want dtc.Outcome) {
+	t.Helper()
+	if o, err := db.Settle(t.Context(), b); o != want || err != nil {
+		t.Errorf("%s is settled as %v, %v; want %v", b.TxID, o, err, want)
+	}
+}
+
+// TestCanOnePhase: who takes two phases.
+func TestCanOnePhase(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	for _, tt := range []struct {
+		payload string
+		want    bool
+	}{{"", true}, {string(rowOf("x")), true}, {`{"adopted":true}`, false}, {`{"unknown":1}`, false}} {
+		if got := w.db.CanOnePhase(dtc.Branch{Payload: []byte(tt.payload)}); got != tt.want {
+			t.Errorf("%q: %v", tt.payload, got)
+		}
+	}
+	if w.participant(t, "two", &postgres.Options{TwoPhases: true}).CanOnePhase(dtc.Branch{Payload: rowOf("x")}) {
+		t.Error("with TwoPhases one is enough")
+	}
+}
+
+// TestRepeatedWork: work that fails when it is done twice is not called a failure if it was
+// done once, whether the statements go in one message, in two, or one by one.
+func TestRepeatedWork(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	w.exec(t, "CREATE UNIQUE INDEX ON token (xid)")
+	one := int64(1)
+	s := newSeries()
+	for name, list := range map[string][]postgres.Statement{
+		"one message":  {{SQL: "INSERT INTO token (xid) VALUES ($1)"}},
+		"two messages": {{SQL: "INSERT INTO token (xid) VALUES ($1)", Rows: &one}},
+		"one by one":   {{SQL: "/* */ INSERT INTO token (xid) VALUES ($1)"}},
+	} {
+		for mode, db := range map[string]*postgres.Database{"keeps": w.db, "exec": w.mode(t, "exec")} {
+			id := name + ", " + mode
+			list[0].Args = args(id)
+			first := s.branch(id)
+			first.Payload = statements(list...)
+			mustCommitOnce(t, db, first)
+			for _, attempt := range []int{1, 2} {
+				b := first
+				b.Attempt = attempt
+				mustCommitOnce(t, db, b)
+				again := s.branch(id)
+				again.Payload, again.Attempt = append([]byte(" "), first.Payload...), attempt
+				mustCommitOnce(t, db, again)
+				again.Payload = rowOf("another")
+				if v, err := db.CommitOnePhase(t.Context(), again); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
+					t.Errorf("%s, another payload: %v, %v", id, v, err)
+				}
+			}
+			if n := w.rows(t, id); n != 1 {
+				t.Errorf("%s: %d rows", id, n)
+			}
+		}
+	}
+	w.clean(t)
+}
+
+// mode opens the participant with a pool of another mode.
+func (w *world) mode(t *testing.T, mode string) *postgres.Database {
+	t.Helper()
+	db, err := postgres.Open(t.Context(), "orders", openPool(t, w.dsn+"&default_query_exec_mode="+mode), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	return db
+}
+
+// TestRefusedOnce: what fails in a statement, in its rows, or when it is committed, has no
+// effect, and cannot be committed later.
+func TestRefusedOnce(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	w.exec(t, "CREATE TABLE part (id int PRIMARY KEY); CREATE TABLE whole (part int REFERENCES part DEFERRABLE INITIALLY DEFERRED)")
+	s := newSeries()
+	two := int64(2)
+	for i, tt := range []struct {
+		text string
+		list []postgres.Statement
+	}{
+		{"statement 2 affected 1 rows; it must affect 2", []postgres.Statement{{SQL: "SELECT 1"}, {SQL: "INSERT INTO token VALUES ($1)", Rows: &two}, {SQL: "SELECT 1/0"}}},
+		{"statement 2: division by zero", []postgres.Statement{{SQL: "INSERT INTO token VALUES ($1)"}, {SQL: "SELECT 1/0"}, {SQL: "SELECT 1", Rows: &two}}},
+		{"statement 2: division by zero", []postgres.Statement{{SQL: "INSERT INTO token VALUES ($1)"}, {SQL: "SELECT 1/0"}}},
+		{"statement 1 ended the transaction", []postgres.Statement{{SQL: "COMMIT"}, {SQL: "INSERT INTO token VALUES ($1)"}}},
+		{"23503", []postgres.Statement{{SQL: "INSERT INTO token VALUES ($1)"}, {SQL: "INSERT INTO whole VALUES (7)"}}},
+		{"23503", []postgres.Statement{{SQL: "INSERT INTO token VALUES ($1)"}, {SQL: "INSERT INTO whole VALUES (7)", Rows: nil}, {SQL: "/**/ SELECT 1"}}},
+	} {
+		id := fmt.Sprintf("refused-%d", i)
+		for j := range tt.list {
+			if strings.Contains(tt.list[j].SQL, "$1") {
+				tt.list[j].Args = args(id)
+			}
+		}
+		b := s.branch(id)
+		b.Payload = statements(tt.list...)
+		v, err := w.db.CommitOnePhase(t.Context(), b)
+		if v != dtc.VoteAbort || err == nil || errors.Is(err, dtc.ErrNoAnswer) || !strings.Contains(err.Error(), tt.text) {
+			t.Errorf("%s: %v, %v; want an error that says %q", id, v, err, tt.text)
+		}
+		b.Payload = rowOf(id)
+		if v, err := w.db.CommitOnePhase(t.Context(), b); v != dtc.VoteAbort {
+			t.Errorf("%s, later: %v, %v", id, v, err)
+		}
+		mustSettle(t, w.db, b, dtc.RolledBack)
+		if n := w.rows(t, id); n != 0 {
+			t.Errorf("%s: %d rows", id, n)
+		}
+	}
+	w.clean(t)
+}
+
+// gate makes whoever commits a row of token wait while it is shut.
+func (w *world) gate(t *testing.T) (open func()) {
+	t.Helper()
+	w.exec(t, `CREATE TABLE gate (id int PRIMARY KEY); INSERT INTO gate VALUES (1);
+		CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1 FROM gate FOR UPDATE; RETURN NULL; END $$;
+		CREATE CONSTRAINT TRIGGER passes AFTER INSERT ON token DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pass()`)
+	guard, err := w.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := guard.Exec(t.Context(), "SELECT 1 FROM gate FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := guard.Rollback(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func (w *world) atGate(t *testing.T) (pid int) {
+	t.Helper()
+	const at = " FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ILIKE '%commit%'"
+	eventually(t, "somebody waits at the gate", func() bool { return w.count(t, "SELECT count(*)"+at) == 1 })
+	return w.count(t, "SELECT pid"+at)
+}
+
+// TestFence: two processes serve one log, of which one does not know yet that its time is
+// over. Its commit is on its way when the other one gives its first answer: in the middle of
+// it, or not begun.
+func TestFence(t *testing.T) {
+	for _, stopped := range []bool{false, true} {
+		w := newWorld(t, servers.SharedPostgres(t))
+		old, next, s := w.mode(t, "cache_statement"), w.mode(t, "exec"), newSeries()
+		mustCommitOnce(t, old, s.branch("first"))
+		under, late := s.branch("under-way"), s.branch("late")
+		open := w.gate(t)
+		done := make(chan error, 1)
+		go func() {
+			v, err := old.CommitOnePhase(context.WithoutCancel(t.Context()), under)
+			if v != dtc.VoteAbort || err == nil {
+				err = fmt.Errorf("vote %v, error: %w", v, err)
+			} else {
+				err = nil
+			}
+			done <- err
+		}()
+		pid := w.atGate(t)
+		s.incarnation++
+		if stopped {
+			if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			o, err := next.Settle(ctx, s.branch("asks"))
+			cancel()
+			if o != dtc.OutcomeUnknown || !errors.Is(err, dtc.ErrNoAnswer) {
+				t.Errorf("while a process is stopped: %v, %v", o, err)
+			}
+			if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustSettle(t, next, s.branch("never-came"), dtc.RolledBack)
+		open()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if v, err := old.CommitOnePhase(t.Context(), late); v != dtc.VoteAbort || err == nil {
+			t.Errorf("late: %v, %v", v, err)
+		}
+		for _, b := range []dtc.Branch{under, late} {
+			if n := w.rows(t, string(b.TxID)); n != 0 {
+				t.Errorf("%s: %d rows", b.TxID, n)
+			}
+			again := s.branch(string(b.TxID))
+			mustCommitOnce(t, next, again)
+			mustSettle(t, old, b, dtc.Committed)
+			if x, err := old.Prove(t.Context(), s.log, b.TxID); x != again.XID || err != nil {
+				t.Errorf("%s: proof %v, %v", b.TxID, x, err)
+			}
+			if n := w.rows(t, string(b.TxID)); n != 1 {
+				t.Errorf("%s: %d rows", b.TxID, n)
+			}
+		}
+		w.clean(t)
+	}
+}
+
+// TestFenceAndSnapshots: a transaction whose snapshot is older than the fence sees it all the
+// same, and commits in one phase otherwise, with evidence.
+func TestFenceAndSnapshots(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	other := w.participant(t, "orders", nil)
+	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
+		db := w.participant(t, "orders", &postgres.Options{TxOptions: pgx.TxOptions{IsoLevel: level}})
+		c := open(t, db)
+		for _, fenced := range []bool{false, true} {
+			var xid dtc.XID
+			err := c.Run(t.Context(), dtc.NewTxID(), func(ctx context.Context, tx *dtc.Tx) error {
+				return db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error {
+					xid = tx.XID()
+					if _, err := q.Exec(ctx, "SELECT count(*) FROM token"); err != nil {
+						return err
+					}
+					if fenced {
+						b := dtc.Branch{Participant: "orders", TxID: "later", XID: xid}
+						b.XID.Incarnation.Number++
+						mustSettle(t, other, b, dtc.RolledBack)
+					}
+					return insert(ctx, q, xid)
+				})
+			})
+			if fenced != errors.Is(err, dtc.ErrRolledBack) || !fenced && err != nil {
+				t.Errorf("%s, fenced: %v: error %v", level, fenced, err)
+			}
+			want := 1
+			if fenced {
+				want = 0
+			}
+			if n := w.rows(t, xid.String()); n != want {
+				t.Errorf("%s, fenced: %v: %d rows", level, fenced, n)
+			}
+			if n := w.count(t, "SELECT count(*) FROM dtc_once WHERE state = 'committed' AND log = $1 AND seq = $2", xid.Log.String(), xid.Seq); n != want {
+				t.Errorf("%s, fenced: %v: %d rows of evidence", level, fenced, n)
+			}
+		}
+	}
+	w.clean(t)
+}
+
+// TestForgetOnce: evidence goes when low water has passed it and the time is over, and then
+// nobody guesses.
+func TestForgetOnce(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	db := w.participant(t, "orders", &postgres.Options{RememberOnce: time.Nanosecond, PruneEvery: -1})
+	s := newSeries()
+	shut, done, after := s.branch("shut"), s.branch("done"), s.branch("after")
+	mustSettle(t, db, shut, dtc.RolledBack)
+	mustCommitOnce(t, db, done)
+	if n, err := db.Prune(t.Context()); n != 0 || err != nil {
+		t.Errorf("without low water %d rows are dropped, %v", n, err)
+	}
+	after.LowWater = after.XID
+	if err := db.Rollback(t.Context(), after); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := db.Prune(t.Context()); n != 2 || err != nil {
+		t.Errorf("%d rows are dropped, %v; want 2", n, err)
+	}
+	for range 2 { // the first time leaves something behind
+		mustSettle(t, db, done, dtc.OutcomeUnknown)
+	}
+	if x, err := db.Prove(t.Context(), s.log, "done"); !x.IsZero() || err != nil {
+		t.Errorf("proof %v, %v", x, err)
+	}
+	for _, b := range []dtc.Branch{shut, done} {
+		if v, err := db.CommitOnePhase(t.Context(), b); v != dtc.VoteAbort || err == nil {
+			t.Errorf("%s, below low water: %v, %v", b.TxID, v, err)
+		}
+	}
+	mustSettle(t, db, s.branch("never-came"), dtc.RolledBack)
+	mustCommitOnce(t, db, s.branch("done"))
+	if n := w.rows(t, "done"); n != 2 {
+		t.Errorf("%d rows: the id was forgotten, so it is another transaction's", n)
+	}
+}
+
+// TestPreparedAfterOnce: an id that an earlier incarnation has committed in one phase is not
+// prepared. Within one incarnation nobody looks.
+func TestPreparedAfterOnce(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	s := newSeries()
+	mustCommitOnce(t, w.db, s.branch("done"))
+	s.incarnation++
+	if v, err := w.db.Prepare(t.Context(), s.branch("done")); v != dtc.VoteReadOnly || err != nil {
+		t.Errorf("prepare: %v, %v", v, err)
+	}
+	b := s.branch("done")
+	b.Payload = rowOf("another")
+	if v, err := w.db.Prepare(t.Context(), b); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
+		t.Errorf("prepare of another payload: %v, %v", v, err)
+	}
+	if n := w.rows(t, "done") + 10*w.rows(t, "another"); n != 1 {
+		t.Errorf("rows: %d", n)
+	}
+	w.clean(t)
+}
+
+// TestNewTables: tables of an earlier version lack two. They are made while a branch is in
+// doubt, which locks what was there; or it is said that they are missing.
+func TestNewTables(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	b := newSeries().branch("in-doubt")
+	if v, err := w.db.Prepare(t.Context(), b); v != dtc.VoteCommit || err != nil {
+		t.Fatal(v, err)
+	}
+	w.exec(t, "DROP TABLE dtc_once, dtc_fence")
+	_, err := postgres.Open(t.Context(), "orders", w.pool, &postgres.Options{NoCreate: true})
+	if err == nil || !strings.Contains(err.Error(), "dtc_once, dtc_fence") {
+		t.Errorf("error %v", err)
+	}
+	db := w.participant(t, "orders", nil)
+	if err := db.Commit(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+	if n := w.rows(t, "in-doubt"); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
