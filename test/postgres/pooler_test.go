@@ -52,6 +52,41 @@ func TestPgBouncer(t *testing.T) {
 	w.clean(t)
 }
 
+// TestOnePhaseBehindPgBouncer: the lock is held on the connection of the server that commits.
+func TestOnePhaseBehindPgBouncer(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	bouncer := w.server.PgBouncer(t, "transaction").DSN(w.name)
+	for _, settings := range []string{"", "&default_query_exec_mode=exec"} {
+		db, err := postgres.Open(t.Context(), "orders", openPool(t, bouncer+settings), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(db.Close)
+		c := open(t, db)
+		for way, work := range onceWays {
+			var xid dtc.XID
+			err := c.Run(t.Context(), dtc.TxID(way), func(ctx context.Context, tx *dtc.Tx) error {
+				xid = tx.XID()
+				return work(ctx, &proxied{db: db}, tx)
+			})
+			if err != nil {
+				t.Fatalf("%s%s: %v", way, settings, err)
+			}
+			if err := w.truth(c, dtc.TxID(way), xid, true); err != nil {
+				t.Errorf("%s%s: %v", way, settings, err)
+			}
+			if n := w.count(t, "SELECT count(*) FROM dtc_once WHERE tx_id = $1 AND log = $2 AND state = 'committed'", []byte(way), xid.Log.String()); n != 1 {
+				t.Errorf("%s%s: %d rows of evidence", way, settings, n)
+			}
+			mustSettle(t, db, dtc.Branch{Participant: "orders", XID: xid, TxID: dtc.TxID(way)}, dtc.Committed)
+		}
+	}
+	if n := w.count(t, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"); n != 0 {
+		t.Errorf("%d locks are left", n)
+	}
+	w.clean(t)
+}
+
 // TestSealsBehindPgBouncer: the number of a connection is the pooler's own; those whom a seal
 // waits for are found all the same.
 func TestSealsBehindPgBouncer(t *testing.T) {
