@@ -281,10 +281,10 @@ func TestOnePhaseResolveFails(t *testing.T) {
 			x.mute.Store(false)
 			time.Sleep(time.Hour / 2)
 			o, err := c.Outcome(t.Context(), "t")
-			if failure == txlog.ErrRefused && (o != dtc.Committed || err != nil) {
+			if errors.Is(failure, txlog.ErrRefused) && (o != dtc.Committed || err != nil) {
 				t.Errorf("told %v, %v; the participant says that it has committed", o, err)
 			}
-			if failure == txlog.ErrUnknown && !errors.Is(err, dtc.ErrInDoubt) {
+			if errors.Is(failure, txlog.ErrUnknown) && !errors.Is(err, dtc.ErrInDoubt) {
 				t.Errorf("told %v, %v; the statement may be durable", o, err)
 			}
 		})

@@ -311,17 +311,22 @@ func (t *txn) retry(br *branchRun) {
 	br.nextAttempt = br.lane.retry(br, verb, br.failures)
 	failpoint.Hit(failpoint.TxRetry)
 	if !verb.Begins() && noteworthy(br.failures) {
-		what := "a decided branch is not finished: it is tried again and again"
-		if verb == protocol.Settle {
-			what = "a branch in one phase is in doubt: its participant is asked again and again"
-		}
-		t.c.cfg.Logger.Warn(what,
-			"tx", string(t.id), "xid", t.xid.String(), "participant", br.lane.id,
-			"state", t.m.Branch(br.index).String(), "attempt", attempt, "error", br.lastError)
+		t.warn(br, verb, attempt)
 	}
 	if f := t.c.cfg.Trace.Retrying; f != nil {
 		f(TraceCall{t.id, t.xid, br.lane.id, verb.String(), attempt}, br.nextAttempt.Sub(t.c.now()))
 	}
+}
+
+// warn says that a branch is hard to finish.
+func (t *txn) warn(br *branchRun, verb protocol.Verb, attempt int) {
+	log := t.c.cfg.Logger.With("tx", string(t.id), "xid", t.xid.String(), "participant", br.lane.id,
+		"state", t.m.Branch(br.index).String(), "attempt", attempt, "error", br.lastError)
+	if verb == protocol.Settle {
+		log.Warn("a branch in one phase is in doubt: its participant is asked again and again")
+		return
+	}
+	log.Warn("a decided branch is not finished: it is tried again and again")
 }
 
 // noteworthy thins out the warnings about a branch: the 5th failure, the 50th, and

@@ -244,7 +244,7 @@ func TestOlderVersion(t *testing.T) {
 	if kinds[txlog.KindOnePhase] != 1 || n != 4 {
 		t.Errorf("the log holds %v", kinds)
 	}
-	refuses[*wal.CorruptError](t, versioned(t, 0))
+	_ = refuses[*wal.CorruptError](t, versioned(t, 0))
 }
 
 // TestOldContentIsNotTaken puts batches of another place where the next batch

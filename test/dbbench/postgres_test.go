@@ -11,12 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,12 +24,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(servers.Main(m)) }
 
-const (
-	accounts = 10_000
-	rounds   = 9
-	length   = time.Second // of one round
-)
-
 // work is what a branch does.
 func work(ctx context.Context, q interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
@@ -46,7 +35,8 @@ func work(ctx context.Context, q interface {
 
 // BenchmarkPostgres moves something in two databases, each on a server of its own: with dtc;
 // with a loop that prepares both at once, syncs its decision to a file, sharing the sync with
-// others, and commits both at once; and with that loop without the file.
+// others, and commits both at once; with that loop and a row in each branch that says that it
+// was done, as dtc has one; and with the loop without the file.
 func BenchmarkPostgres(b *testing.B) {
 	var pools [2]*pgxpool.Pool
 	var dbs [2]*postgres.Database
@@ -59,6 +49,7 @@ func BenchmarkPostgres(b *testing.B) {
 		b.Cleanup(pool.Close)
 		for _, sql := range []string{
 			"CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL)",
+			"CREATE TABLE done (name varchar(64) PRIMARY KEY)",
 			fmt.Sprintf("INSERT INTO account SELECT n, 0 FROM generate_series(0, %d) AS n", accounts-1),
 		} {
 			if _, err := pool.Exec(b.Context(), sql); err != nil {
@@ -74,13 +65,13 @@ func BenchmarkPostgres(b *testing.B) {
 	for _, workers := range []int{1, 8, 32} {
 		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
 			for range b.N {
-				compare(b, workers, pools, dbs)
+				comparePostgres(b, workers, pools, dbs)
 			}
 		})
 	}
 }
 
-func compare(b *testing.B, workers int, pools [2]*pgxpool.Pool, dbs [2]*postgres.Database) {
+func comparePostgres(b *testing.B, workers int, pools [2]*pgxpool.Pool, dbs [2]*postgres.Database) {
 	c, err := dtc.Open(filepath.Join(b.TempDir(), "log"), &dtc.Config{
 		Participants: []dtc.Participant{dbs[0], dbs[1]}, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -93,11 +84,9 @@ func compare(b *testing.B, workers int, pools [2]*pgxpool.Pool, dbs [2]*postgres
 		b.Fatal(err)
 	}
 	defer file.Close()
+	decide := func() { file.Append(make([]byte, 100)) }
 	ctx := b.Context()
-	kinds := []struct {
-		name string
-		run  func(n int64) error
-	}{
+	compare(b, workers, []kind{
 		{"dtc", func(n int64) error {
 			return c.Run(ctx, dtc.TxID(fmt.Sprintf("bench-%d-%d", workers, n)), func(ctx context.Context, tx *dtc.Tx) error {
 				for _, db := range dbs {
@@ -108,79 +97,14 @@ func compare(b *testing.B, workers int, pools [2]*pgxpool.Pool, dbs [2]*postgres
 				return nil
 			})
 		}},
-		{"loop", func(n int64) error {
-			return loop(ctx, pools, n, func() { file.Append(make([]byte, 100)) })
-		}},
-		{"no-log", func(n int64) error { return loop(ctx, pools, n, func() {}) }},
-	}
-	var next atomic.Int64
-	for _, k := range kinds { // connections are made, and know the statements
-		if _, err := drive(workers, &next, k.run); err != nil {
-			b.Fatalf("%s: %v", k.name, err)
-		}
-	}
-	rates, costs := map[string][]float64{}, map[string]cost{}
-	for round := range rounds {
-		for i := range kinds {
-			k := kinds[(i+round)%len(kinds)] // none always comes first
-			first := next.Load()
-			before, err := spent(ctx, pools)
-			if err != nil {
-				b.Fatal(err)
-			}
-			rate, err := drive(workers, &next, k.run)
-			if err != nil {
-				b.Fatalf("%s: %v", k.name, err)
-			}
-			after, err := spent(ctx, pools)
-			if err != nil {
-				b.Fatal(err)
-			}
-			rates[k.name] = append(rates[k.name], rate)
-			costs[k.name] = costs[k.name].plus(after.plus(before, -1), 1/float64(rounds*(next.Load()-first)))
-		}
-	}
-	median := map[string]float64{}
-	for _, k := range kinds {
-		slices.Sort(rates[k.name])
-		median[k.name] = rates[k.name][rounds/2]
-		b.ReportMetric(median[k.name], k.name+"/s")
-		c := costs[k.name]
-		b.Logf("%-6s one transaction: client %.0f us, servers %.0f us, log %.0f bytes; rates %.0f", k.name, c.client, c.server, c.wal, rates[k.name])
-	}
-	b.ReportMetric(median["dtc"]/median["loop"], "ratio")
-	b.ReportMetric(median["dtc"]/median["no-log"], "no-log-ratio")
-	b.ReportMetric((costs["loop"].client+costs["loop"].server)/(costs["dtc"].client+costs["dtc"].server), "cpu-ratio")
-	b.ReportMetric(0, "ns/op")
-	load, _ := os.ReadFile("/proc/loadavg")
-	b.Logf("load %s", strings.TrimSpace(string(load)))
-}
-
-// drive runs transactions for the length of a round, and returns how many in a second.
-func drive(workers int, next *atomic.Int64, run func(n int64) error) (float64, error) {
-	var all sync.WaitGroup
-	var done atomic.Int64
-	errs := make([]error, workers)
-	began := time.Now()
-	for i := range workers {
-		all.Go(func() {
-			for errs[i] == nil && time.Since(began) < length {
-				errs[i] = run(next.Add(1))
-				done.Add(1)
-			}
-		})
-	}
-	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return 0, err
-		}
-	}
-	return float64(done.Load()) / time.Since(began).Seconds(), nil
+		{"loop", func(n int64) error { return loop(ctx, pools, n, false, decide) }},
+		{"row", func(n int64) error { return loop(ctx, pools, n, true, decide) }},
+		{"no-log", func(n int64) error { return loop(ctx, pools, n, false, func() {}) }},
+	}, func() (cost, error) { return spent(ctx, pools) })
 }
 
 // loop is two-phase commit without a coordinator: what it has decided nobody recovers.
-func loop(ctx context.Context, pools [2]*pgxpool.Pool, n int64, decide func()) error {
+func loop(ctx context.Context, pools [2]*pgxpool.Pool, n int64, row bool, decide func()) error {
 	gid := fmt.Sprintf("'loop-%d'", n)
 	var conns [2]*pgxpool.Conn
 	for i, pool := range pools {
@@ -197,7 +121,11 @@ func loop(ctx context.Context, pools [2]*pgxpool.Pool, n int64, decide func()) e
 			return err
 		}
 	}
-	if err := both(ctx, conns, "PREPARE TRANSACTION "+gid); err != nil {
+	prepare := "PREPARE TRANSACTION " + gid
+	if row {
+		prepare = "INSERT INTO done VALUES (" + gid + "); " + prepare
+	}
+	if err := both(ctx, conns, prepare); err != nil {
 		return err
 	}
 	decide()
@@ -207,10 +135,10 @@ func loop(ctx context.Context, pools [2]*pgxpool.Pool, n int64, decide func()) e
 func both(ctx context.Context, conns [2]*pgxpool.Conn, sql string) error {
 	other := make(chan error, 1)
 	go func() {
-		_, err := conns[1].Exec(ctx, sql)
+		_, err := conns[1].Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 		other <- err
 	}()
-	_, err := conns[0].Exec(ctx, sql)
+	_, err := conns[0].Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
 	if oerr := <-other; err == nil {
 		err = oerr
 	}
