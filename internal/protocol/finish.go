@@ -95,6 +95,9 @@ func (t *Tx) unfinished(dst []Effect, i int) []Effect {
 // branch is kept for an operator.
 func (t *Tx) finishedOtherwise(dst []Effect, ev FinishedOtherwise) []Effect {
 	b := &t.branches[ev.Branch]
+	if t.once {
+		return t.settled(dst, Settled(ev)) // another way to say it
+	}
 	if ev.Outcome == t.outcome {
 		return t.acked(dst, ev.Branch)
 	}
