@@ -25,6 +25,7 @@ type session struct {
 	conn     *sql.Conn // nil before it has begun and after it has ended
 	name     string    // as the XA statements take it
 	tx       *Tx
+	done     bool // it has worked for calls of Do: nobody else has this work
 	prepared bool
 	voted    bool  // that was answered
 	unclean  bool  // it has ended, and may still be there for a moment
@@ -135,6 +136,7 @@ func (d *Database) do(ctx context.Context, b dtc.Branch, s *session, fn func(ctx
 	if s.prepared {
 		return fmt.Errorf("mysql: %s: %w", d.id, errOver)
 	}
+	s.done = true
 	if s.conn == nil {
 		if err := d.beginIn(ctx, b, s); err != nil {
 			s.end(err)

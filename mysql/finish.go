@@ -27,6 +27,9 @@ const (
 // Commit implements [dtc.Participant].
 func (d *Database) Commit(ctx context.Context, b dtc.Branch) error {
 	d.noteLowWater(b)
+	if _, err := d.fenceOff(ctx, b.XID); err != nil {
+		return err
+	}
 	done, err := d.finishHere(ctx, b, xaCommit)
 	if err != nil {
 		return err
@@ -45,6 +48,9 @@ func (d *Database) Rollback(ctx context.Context, b dtc.Branch) error {
 	d.noteLowWater(b)
 	if s := d.find(b.XID); s != nil {
 		s.cancel()
+	}
+	if _, err := d.fenceOff(ctx, b.XID); err != nil {
+		return err
 	}
 	clean, err := d.finishHere(ctx, b, xaRollback)
 	if err != nil {

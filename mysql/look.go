@@ -58,7 +58,7 @@ func (d *Database) lookTables(ctx context.Context, create string) ([]Finding, er
 	var schema string
 	var there int
 	err := d.finish.QueryRowContext(ctx, "SELECT DATABASE(), (SELECT COUNT(*) FROM information_schema.TABLES"+
-		" WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ('"+d.opts.TablePrefix+"_branch', '"+d.opts.TablePrefix+"_low_water'))").
+		" WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ('"+strings.Join(d.q.tables(), "', '")+"'))").
 		Scan(&schema, &there)
 	if err != nil {
 		return nil, fmt.Errorf("look for the tables: %w", safe(err))
@@ -68,11 +68,12 @@ func (d *Database) lookTables(ctx context.Context, create string) ([]Finding, er
 	if err != nil {
 		return nil, err
 	}
-	what := "the privileges on " + d.q.branch + " and " + d.q.lowWater
+	what := "the privileges on " + strings.Join(d.q.tables(), ", ")
 	remedy := fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s.* TO this account", schema)
 	statements := []string{row, d.q.state(b), d.q.drop(rowKey(b.XID, d.id)), d.q.raiseLow(d.id, b.XID), d.q.storedLow(d.id, b.XID.Log)}
-	if there < 2 {
-		what = "the privilege to create " + d.q.branch
+	statements = append(statements, d.q.onceTried(b)...)
+	if there < len(d.q.tables()) {
+		what = "the privilege to create " + strings.Join(d.q.tables(), ", ")
 		remedy = fmt.Sprintf("GRANT CREATE, SELECT, INSERT, UPDATE, DELETE ON %s.* TO this account, or create the tables as another", schema)
 		statements = strings.SplitAfter(strings.TrimSpace(create), ";\n")
 	}

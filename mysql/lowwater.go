@@ -105,8 +105,8 @@ func (d *Database) countFinished(ctx context.Context, log dtc.LogID) {
 	}
 }
 
-// Prune stores the low water that was seen and drops all rows below it, and returns how
-// many. It is called by itself now and then, see [Options.PruneEvery].
+// Prune stores the low water that was seen and drops all rows below it, but for those that
+// are remembered, see [Options.RememberOnce], and returns how many. It is called by itself now and then, see [Options.PruneEvery].
 func (d *Database) Prune(ctx context.Context) (int, error) {
 	d.mu.Lock()
 	logs := make([]dtc.LogID, 0, len(d.low))
@@ -148,7 +148,11 @@ func (d *Database) prune(ctx context.Context, log dtc.LogID, limit int) (dropped
 			break
 		}
 	}
-	return dropped, nil
+	n, err := d.pruneOnce(ctx, lw, limit)
+	if err != nil {
+		err = fmt.Errorf("mysql: %s: drop rows of one phase: %w", d.id, safe(err))
+	}
+	return dropped + n, err
 }
 
 func (d *Database) pruneBatch(ctx context.Context, lw dtc.XID) (int, error) {

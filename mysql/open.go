@@ -34,6 +34,12 @@ type Options struct {
 	// PruneEvery is after how many finished branches rows below low water are
 	// dropped; 256 if zero, never by itself if negative.
 	PruneEvery int
+	// TwoPhases never commits in one phase, also where a transaction has one branch only.
+	TwoPhases bool
+	// RememberOnce is how long an id that was committed in one phase is remembered, so
+	// that it is not done again; 1 h if zero. At least as long as the coordinator keeps
+	// outcomes, see [dtc.Config].
+	RememberOnce time.Duration
 	// FreshSessions closes the connection of a branch when it is finished, for work that
 	// leaves something in its session: settings, temporary tables, locks of GET_LOCK.
 	// Otherwise the next user of the connection meets them, as after an [sql.Tx]. It costs
@@ -44,7 +50,7 @@ type Options struct {
 }
 
 // Database is a MariaDB database as a participant. All methods may be called
-// concurrently. It implements [dtc.Participant] and [dtc.Lister].
+// concurrently. It implements [dtc.Participant], [dtc.Lister] and [dtc.OnePhaser].
 type Database struct {
 	id     string
 	pool   *sql.DB
@@ -58,7 +64,9 @@ type Database struct {
 	sessions map[dtc.XID]*session
 	low      map[dtc.LogID]dtc.XID // the highest low water seen
 	next     map[dtc.LogID]*reading
+	fenced   map[dtc.LogID]incarnation // the highest that was fenced off from those before
 
+	fencing  chan struct{} // held by the one that fences
 	reads    chan struct{} // held by the one that reads low water for others
 	finished atomic.Int64
 	pruning  atomic.Bool
@@ -67,6 +75,7 @@ type Database struct {
 var (
 	_ dtc.Participant = (*Database)(nil)
 	_ dtc.Lister      = (*Database)(nil)
+	_ dtc.OnePhaser   = (*Database)(nil)
 )
 
 // ErrUnusable: the server cannot be a participant as it is. The message says what to
@@ -86,6 +95,7 @@ func Open(ctx context.Context, id string, pool *sql.DB, finish driver.Connector,
 	d := &Database{
 		id: id, pool: pool, sessions: map[dtc.XID]*session{}, low: map[dtc.LogID]dtc.XID{},
 		next: map[dtc.LogID]*reading{}, reads: make(chan struct{}, 1),
+		fenced: map[dtc.LogID]incarnation{}, fencing: make(chan struct{}, 1),
 	}
 	if opts != nil {
 		d.opts = *opts
@@ -98,6 +108,9 @@ func Open(ctx context.Context, id string, pool *sql.DB, finish driver.Connector,
 	}
 	if d.opts.PruneEvery == 0 {
 		d.opts.PruneEvery = 256
+	}
+	if d.opts.RememberOnce == 0 {
+		d.opts.RememberOnce = time.Hour
 	}
 	if d.opts.Logger == nil {
 		d.opts.Logger = slog.Default()
@@ -140,7 +153,16 @@ func speak(ctx context.Context, c driver.Connector, prefix string) (queries, err
 	if err != nil {
 		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
 	}
-	return queriesOf(prefix, isMariaDB(version)), nil
+	q := queriesOf(prefix, isMariaDB(version))
+	snapshots, err := texts(db.QueryContext(ctx, "SELECT VARIABLE_NAME FROM information_schema.SYSTEM_VARIABLES"+
+		" WHERE VARIABLE_NAME = 'INNODB_SNAPSHOT_ISOLATION'"))
+	if q.mariadb && err != nil {
+		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
+	}
+	if len(snapshots) > 0 {
+		q.latest = "SET STATEMENT innodb_snapshot_isolation = 0 FOR "
+	}
+	return q, nil
 }
 
 func (d *Database) openFinish(c driver.Connector, isolation string, conns int) *sql.DB {
@@ -198,12 +220,12 @@ func (d *Database) start(ctx context.Context, create string) error {
 		// them.
 		var there int
 		err := d.finish.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"+
-			" AND TABLE_NAME IN ('"+d.q.branch+"', '"+d.q.lowWater+"')").Scan(&there)
+			" AND TABLE_NAME IN ('"+strings.Join(d.q.tables(), "', '")+"')").Scan(&there)
 		if err != nil {
 			return fmt.Errorf("look for the tables: %w", safe(err))
 		}
 		for _, sql := range strings.SplitAfter(create, ";\n") {
-			if sql == "" || there == 2 {
+			if sql == "" || there == len(d.q.tables()) {
 				break
 			}
 			if _, err := d.finish.ExecContext(ctx, sql); err != nil {

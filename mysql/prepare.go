@@ -18,6 +18,9 @@ var (
 // Prepare implements [dtc.Participant].
 func (d *Database) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	d.noteLowWater(b)
+	if before, err := d.committedBefore(ctx, b); err != nil || before {
+		return d.undone(ctx, b, err)
+	}
 	if len(b.Payload) == 0 {
 		s := d.find(b.XID)
 		if s == nil {
@@ -32,13 +35,13 @@ func (d *Database) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) 
 	if p.Adopted {
 		return d.attest(ctx, b, errBare)
 	}
-	return d.prepareStatements(ctx, b, p.Statements)
+	return d.withSession(ctx, b, func(s *session) (dtc.Vote, error) { return d.statements(ctx, b, s, p.Statements) })
 }
 
-// prepareStatements executes and prepares a branch of plain statements. A call for the
-// same branch that is under way in this process is waited for; what another has left is
-// looked at first, since the statements would wait for its locks.
-func (d *Database) prepareStatements(ctx context.Context, b dtc.Branch, list []Statement) (dtc.Vote, error) {
+// withSession calls fn with a session for a branch of plain statements, and ends it unless
+// it is prepared then. A call for the same branch that is under way in this process is
+// waited for.
+func (d *Database) withSession(ctx context.Context, b dtc.Branch, fn func(s *session) (dtc.Vote, error)) (dtc.Vote, error) {
 	for {
 		s, _, err := d.session(b.XID)
 		if err != nil {
@@ -52,7 +55,7 @@ func (d *Database) prepareStatements(ctx context.Context, b dtc.Branch, list []S
 			d.forget(b.XID, s)
 			continue
 		}
-		v, err := d.statements(ctx, b, s, list)
+		v, err := fn(s)
 		if !s.prepared {
 			s.end(errOver)
 			d.forget(b.XID, s)
@@ -62,6 +65,8 @@ func (d *Database) prepareStatements(ctx context.Context, b dtc.Branch, list []S
 	}
 }
 
+// statements executes and prepares a branch of plain statements. What another call has left
+// is looked at first, since the statements would wait for its locks.
 func (d *Database) statements(ctx context.Context, b dtc.Branch, s *session, list []Statement) (dtc.Vote, error) {
 	if s.prepared {
 		return d.vote(ctx, b, s)
@@ -79,19 +84,26 @@ func (d *Database) statements(ctx context.Context, b dtc.Branch, s *session, lis
 			return dtc.VoteAbort, dtc.NoAnswer(err)
 		}
 	}
-	working, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)() // a rollback that overtakes
-	s.tx.ctx = working
-	if err := execStatements(working, s.tx, list); err != nil {
+	if err := d.doStatements(ctx, s, list); err != nil {
 		clean := s.end(err)
-		err = fmt.Errorf("mysql: %s: %w", d.id, err)
 		if isTransient(err) {
 			return dtc.VoteAbort, dtc.NoAnswer(err) // tried again: nothing was prepared
 		}
 		return dtc.VoteAbort, refused(clean, err)
 	}
 	return d.prepare(ctx, b, s)
+}
+
+// doStatements executes the statements of a branch in its session, which has begun.
+func (d *Database) doStatements(ctx context.Context, s *session, list []Statement) error {
+	working, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)() // a rollback that overtakes
+	s.tx.ctx = working
+	if err := execStatements(working, s.tx, list); err != nil {
+		return fmt.Errorf("mysql: %s: %w", d.id, err)
+	}
+	return nil
 }
 
 // before looks what an earlier call, whose answer was lost, has left of a branch.
@@ -161,16 +173,10 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 		}
 		return dtc.VoteAbort, refused(clean, err)
 	}
-	reads, err := s.tx.readOnly(ctx)
-	if err != nil {
+	switch reads, err := d.onlyReads(ctx, s); {
+	case err != nil:
 		return abort("prepare", err)
-	}
-	if reads {
-		if s.undo(s.conn) {
-			d.giveBack(s)
-		} else {
-			s.end(errOver)
-		}
+	case reads:
 		return dtc.VoteReadOnly, nil
 	}
 	row, err := d.q.insert(b, stateCommitted, startVariable)
@@ -199,6 +205,20 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 	}
 	s.prepared = true
 	return d.vote(ctx, b, s)
+}
+
+// onlyReads reports whether the session's branch has only read, and ends it if so.
+func (d *Database) onlyReads(ctx context.Context, s *session) (bool, error) {
+	reads, err := s.tx.readOnly(ctx)
+	if err != nil || !reads {
+		return false, err
+	}
+	if s.undo(s.conn) {
+		d.giveBack(s)
+	} else {
+		s.end(errOver)
+	}
+	return true, nil
 }
 
 // vote votes for a branch that is prepared. Low water is read elsewhere, because the branch

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,7 @@ func (d *Database) Findings(ctx context.Context) ([]Finding, error) {
 	for _, other := range others {
 		table, engine, _ := strings.Cut(other, " ")
 		all = append(all, Finding{
-			Fatal:   table == d.opts.TablePrefix+"_branch" || table == d.opts.TablePrefix+"_low_water",
+			Fatal:   slices.Contains(d.q.tables(), table),
 			Setting: "the engine of " + table, Value: engine,
 			Remedy: "its rows survive a rollback: ALTER TABLE " + table + " ENGINE = InnoDB",
 		})
@@ -197,9 +198,10 @@ func (d *Database) tryTables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, sql := range []string{row, d.q.state(b), d.q.drop(rowKey(b.XID, d.id)), d.q.raiseLow(d.id, b.XID), d.q.storedLow(d.id, log)} {
+	list := []string{row, d.q.state(b), d.q.drop(rowKey(b.XID, d.id)), d.q.raiseLow(d.id, b.XID), d.q.storedLow(d.id, log)}
+	for _, sql := range append(list, d.q.onceTried(b)...) {
 		if _, err := tx.ExecContext(ctx, sql); err != nil {
-			err = fmt.Errorf("try the tables %s and %s: %w", d.q.branch, d.q.lowWater, safe(err))
+			err = fmt.Errorf("try the tables %s, which mysql.Schema creates: %w", strings.Join(d.q.tables(), ", "), safe(err))
 			if gone(err) {
 				return err
 			}

@@ -50,14 +50,42 @@ CREATE TABLE IF NOT EXISTS {prefix}_low_water (
 	seq         bigint unsigned NOT NULL,
 	PRIMARY KEY (participant, log)
 ) ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS {prefix}_once (
+	participant varchar(64)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	log         varchar(16)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	tx_id       varbinary(128)  NOT NULL,
+	incarnation bigint unsigned NOT NULL,
+	nonce       bigint unsigned NOT NULL,
+	seq         bigint unsigned NOT NULL,
+	payload     binary(16),
+	state       varchar(12)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	ended       datetime NOT NULL,
+	PRIMARY KEY (participant, log, tx_id),
+	KEY {prefix}_once_order (participant, log, state, incarnation, seq)
+) ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS {prefix}_fence (
+	participant         varchar(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	log                 varchar(16) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+	incarnation         bigint unsigned NOT NULL,
+	low_incarnation     bigint unsigned NOT NULL DEFAULT 0,
+	low_seq             bigint unsigned NOT NULL DEFAULT 0,
+	dropped_incarnation bigint unsigned NOT NULL DEFAULT 0,
+	dropped_seq         bigint unsigned NOT NULL DEFAULT 0,
+	PRIMARY KEY (participant, log)
+) ENGINE=InnoDB;
 `
+
+// tables returns the names of the tables.
+func (q queries) tables() []string { return []string{q.branch, q.lowWater, q.once, q.fence} }
 
 // queries are the statements over the tables of one prefix. Names of branches stand in
 // them as literals: of their characters none means anything to SQL.
 type queries struct {
 	branch, lowWater string
+	once, fence      string
 	start            string // an expression: when the server was started, in seconds
 	mariadb          bool   // it takes several statements in one, and has NOWAIT
+	latest           string // before a statement: it may lock rows that are younger than the branch's snapshot
 }
 
 // startVariable is what a session of ours remembers the start of its server in: to compute
@@ -73,7 +101,7 @@ func queriesOf(prefix string, mariadb bool) queries {
 		status = "information_schema.GLOBAL_STATUS"
 	}
 	return queries{
-		branch: prefix + "_branch", lowWater: prefix + "_low_water",
+		branch: prefix + "_branch", lowWater: prefix + "_low_water", once: prefix + "_once", fence: prefix + "_fence",
 		// Both count from the same reading of the clock, SET TIMESTAMP included, so the
 		// difference is the same for as long as the server runs.
 		start: "(SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED) FROM " +

@@ -98,6 +98,9 @@ func (t *Tx) finishedOtherwise(dst []Effect, ev FinishedOtherwise) []Effect {
 		return t.settled(dst, Settled(ev)) // another way to say it
 	}
 	b := &t.branches[ev.Branch]
+	if t.once {
+		return t.settled(dst, Settled(ev)) // another way to say it
+	}
 	if ev.Outcome == t.outcome {
 		return t.acked(dst, ev.Branch)
 	}
