@@ -16,6 +16,9 @@ const (
 	length   = time.Second // of one round
 )
 
+// next numbers the transactions of all kinds.
+var next atomic.Int64
+
 // kind is one way to do the same.
 type kind struct {
 	name string
@@ -28,12 +31,11 @@ func compare(b *testing.B, workers int, kinds []kind, spent func() (cost, error)
 	if spent == nil {
 		spent = func() (cost, error) { return cost{}, nil }
 	}
-	var next atomic.Int64
 	round := func(k kind) (rate float64, c cost) {
 		first := next.Load()
 		before, err := spent()
 		if err == nil {
-			rate, err = drive(workers, &next, k.run)
+			rate, err = drive(workers, k.run)
 		}
 		after, serr := spent()
 		if err == nil {
@@ -73,7 +75,7 @@ func compare(b *testing.B, workers int, kinds []kind, spent func() (cost, error)
 }
 
 // drive runs transactions for the length of a round, and returns how many in a second.
-func drive(workers int, next *atomic.Int64, run func(n int64) error) (float64, error) {
+func drive(workers int, run func(n int64) error) (float64, error) {
 	var all sync.WaitGroup
 	var done atomic.Int64
 	errs := make([]error, workers)
