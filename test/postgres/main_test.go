@@ -33,7 +33,8 @@ type world struct {
 	name   string // of the database
 	dsn    string
 	pool   *pgxpool.Pool
-	db     *postgres.Database
+	db     *postgres.Database // which takes two phases always
+	one    *postgres.Database // which does not
 }
 
 func newWorld(t *testing.T, server *servers.Server) *world {
@@ -43,7 +44,8 @@ func newWorld(t *testing.T, server *servers.Server) *world {
 	w := &world{server: server, name: name, dsn: server.DSN(name)}
 	w.pool = openPool(t, w.dsn)
 	w.exec(t, "CREATE TABLE token (xid text NOT NULL)")
-	w.db = w.participant(t, "orders", nil)
+	w.db = w.participant(t, "orders", &postgres.Options{TwoPhases: true})
+	w.one = w.participant(t, "orders", nil)
 	return w
 }
 

@@ -66,7 +66,7 @@ func TestCanOnePhase(t *testing.T) {
 		payload string
 		want    bool
 	}{{"", true}, {string(rowOf("x")), true}, {`{"adopted":true}`, false}, {`{"unknown":1}`, false}} {
-		if got := w.db.CanOnePhase(dtc.Branch{Payload: []byte(tt.payload)}); got != tt.want {
+		if got := w.one.CanOnePhase(dtc.Branch{Payload: []byte(tt.payload)}); got != tt.want {
 			t.Errorf("%q: %v", tt.payload, got)
 		}
 	}
@@ -87,7 +87,7 @@ func TestRepeatedWork(t *testing.T) {
 		"two messages": {{SQL: "INSERT INTO token (xid) VALUES ($1)", Rows: &one}},
 		"one by one":   {{SQL: "/* */ INSERT INTO token (xid) VALUES ($1)"}},
 	} {
-		for mode, db := range map[string]*postgres.Database{"keeps": w.db, "exec": w.mode(t, "exec")} {
+		for mode, db := range map[string]*postgres.Database{"keeps": w.one, "exec": w.mode(t, "exec")} {
 			id := name + ", " + mode
 			list[0].Args = args(id)
 			first := s.branch(id)
@@ -150,15 +150,15 @@ func TestRefusedOnce(t *testing.T) {
 		}
 		b := s.branch(id)
 		b.Payload = statements(tt.list...)
-		v, err := w.db.CommitOnePhase(t.Context(), b)
+		v, err := w.one.CommitOnePhase(t.Context(), b)
 		if v != dtc.VoteAbort || err == nil || errors.Is(err, dtc.ErrNoAnswer) || !strings.Contains(err.Error(), tt.text) {
 			t.Errorf("%s: %v, %v; want an error that says %q", id, v, err, tt.text)
 		}
 		b.Payload = rowOf(id)
-		if v, err := w.db.CommitOnePhase(t.Context(), b); v != dtc.VoteAbort {
+		if v, err := w.one.CommitOnePhase(t.Context(), b); v != dtc.VoteAbort {
 			t.Errorf("%s, later: %v, %v", id, v, err)
 		}
-		mustSettle(t, w.db, b, dtc.RolledBack)
+		mustSettle(t, w.one, b, dtc.RolledBack)
 		if n := w.rows(t, id); n != 0 {
 			t.Errorf("%s: %d rows", id, n)
 		}
@@ -339,14 +339,14 @@ func TestForgetOnce(t *testing.T) {
 func TestPreparedAfterOnce(t *testing.T) {
 	w := newWorld(t, servers.SharedPostgres(t))
 	s := newSeries()
-	mustCommitOnce(t, w.db, s.branch("done"))
+	mustCommitOnce(t, w.one, s.branch("done"))
 	s.incarnation++
-	if v, err := w.db.Prepare(t.Context(), s.branch("done")); v != dtc.VoteReadOnly || err != nil {
+	if v, err := w.one.Prepare(t.Context(), s.branch("done")); v != dtc.VoteReadOnly || err != nil {
 		t.Errorf("prepare: %v, %v", v, err)
 	}
 	b := s.branch("done")
 	b.Payload = rowOf("another")
-	if v, err := w.db.Prepare(t.Context(), b); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
+	if v, err := w.one.Prepare(t.Context(), b); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
 		t.Errorf("prepare of another payload: %v, %v", v, err)
 	}
 	if n := w.rows(t, "done") + 10*w.rows(t, "another"); n != 1 {
@@ -360,7 +360,7 @@ func TestPreparedAfterOnce(t *testing.T) {
 func TestNewTables(t *testing.T) {
 	w := newWorld(t, servers.SharedPostgres(t))
 	b := newSeries().branch("in-doubt")
-	if v, err := w.db.Prepare(t.Context(), b); v != dtc.VoteCommit || err != nil {
+	if v, err := w.one.Prepare(t.Context(), b); v != dtc.VoteCommit || err != nil {
 		t.Fatal(v, err)
 	}
 	w.exec(t, "DROP TABLE dtc_once, dtc_fence")
