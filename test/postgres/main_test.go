@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/dtc-project/dtc"
@@ -140,4 +141,23 @@ func args(list ...any) (all []json.RawMessage) {
 		all = append(all, arg(v))
 	}
 	return all
+}
+
+func insert(ctx context.Context, q pgx.Tx, xid dtc.XID) error {
+	_, err := q.Exec(ctx, "INSERT INTO token (xid) VALUES ($1)", xid.String())
+	return err
+}
+
+// clean checks that nothing is left in the database, nor in the pool.
+func (w *world) clean(t *testing.T) {
+	t.Helper()
+	if n := w.count(t, "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()"); n != 0 {
+		t.Errorf("%d transactions are left prepared", n)
+	}
+	if n := w.count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+		AND state LIKE 'idle in transaction%'`); n != 0 {
+		t.Errorf("%d connections are left in a transaction", n)
+	}
+	// One that is closed is given back by a goroutine.
+	eventually(t, "the pool has its connections back", func() bool { return w.pool.Stat().AcquiredConns() == 0 })
 }
