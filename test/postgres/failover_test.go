@@ -138,13 +138,22 @@ func TestFailoverAsynchronous(t *testing.T) {
 func TestPrepareWithoutStandby(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, true)
-	p.standby.Stop(t)
+	db, err := postgres.Open(t.Context(), "orders", openPool(t, p.front.dsn), &postgres.Options{TwoPhases: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	p.front.db = db
 	var xid dtc.XID
 	c, err := dtc.Open(t.TempDir(), &dtc.Config{Participants: []dtc.Participant{p.front.db}, SweepInterval: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	if err := c.Run(t.Context(), "before", func(ctx context.Context, tx *dtc.Tx) error { return ways["Do"](ctx, p.front, tx) }); err != nil {
+		t.Fatal(err)
+	}
+	p.standby.Stop(t)
 	for i, way := range []string{"Do", "Statements"} {
 		err := c.RunWith(t.Context(), dtc.TxID(fmt.Sprintf("away-%d", i)), &dtc.TxOptions{PrepareTimeout: 3 * time.Second, CompletionWait: -1},
 			func(ctx context.Context, tx *dtc.Tx) error {
