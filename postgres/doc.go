@@ -33,6 +33,34 @@
 // beginning if it is repeatable read; so no row goes while a session has a snapshot in
 // which low water does not stand yet.
 //
+// # One phase
+//
+// A branch that is the only one of its transaction is not prepared. The message that commits
+// it has three statements: a lock, one row in the table dtc_once, and COMMIT. The row says
+// that this id of this log was committed, under which XID, and for which payload (a
+// fingerprint). It stands if and only if the work does.
+//
+//  1. A call for an id that has a row fails on its key, rolls its work back, and tells what
+//     the row says.
+//  2. Settle inserts the row in the other state, sealed. It waits for a transaction that has
+//     inserted its own, and ends the session if that takes long. What is sealed under an XID
+//     is not committed under it, nor under an earlier one; under a later one it may be.
+//  3. The first call of an incarnation raises the fence of the log, a row in dtc_fence: it
+//     takes the lock of the log for itself and so waits for all who have it. A branch takes
+//     the lock shared and then looks at the fence. So one of an earlier incarnation
+//     has ended before the fence is raised, or finds it raised and is refused. With a
+//     snapshot of its own (repeatable read) it locks the fence's row instead, which fails if
+//     that has changed.
+//  4. Prepare looks for a row of its id only if there were rows of earlier incarnations when
+//     the fence was raised. Otherwise two phases cost nothing more.
+//  5. A branch that has written nothing leaves no row. Work of Do that is settled before
+//     COMMIT was sent leaves none either: its session was the only place where it was.
+//  6. COMMIT is believed by its command tag, and a row that was seen by rule 6 below.
+//
+// Rows go by [Database.Prune] too: below low water those that are sealed, and those that are
+// committed after [Options.RememberOnce]. The highest XID whose evidence was
+// dropped is kept; up to it Settle says that the outcome is unknown, if there is no evidence.
+//
 // # What is believed
 //
 //  1. A vote to commit rests on the command tag PREPARE TRANSACTION and nothing else.

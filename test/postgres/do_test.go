@@ -15,29 +15,13 @@ import (
 	"github.com/dtc-project/dtc/test/internal/servers"
 )
 
-func insert(ctx context.Context, q pgx.Tx, xid dtc.XID) error {
-	_, err := q.Exec(ctx, "INSERT INTO token (xid) VALUES ($1)", xid.String())
-	return err
-}
+const notPrepared = "0A000"
 
-// clean checks that nothing is left in the database, nor in the pool.
-func (w *world) clean(t *testing.T) {
-	t.Helper()
-	if n := w.count(t, "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()"); n != 0 {
-		t.Errorf("%d transactions are left prepared", n)
-	}
-	if n := w.count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-		AND state LIKE 'idle in transaction%'`); n != 0 {
-		t.Errorf("%d connections are left in a transaction", n)
-	}
-	// One that is closed is given back by a goroutine.
-	eventually(t, "the pool has its connections back", func() bool { return w.pool.Stat().AcquiredConns() == 0 })
-}
-
+// TestDo: with a database that prepares every branch, and one that commits in one phase what
+// can be.
 func TestDo(t *testing.T) {
 	w, v := newWorld(t, servers.SharedPostgres(t)), newWorld(t, servers.SharedPostgres(t))
 	other := v.participant(t, "payment", nil)
-	c := open(t, w.db, other)
 	errNo := errors.New("out of stock")
 
 	tests := []struct {
@@ -126,7 +110,7 @@ func TestDo(t *testing.T) {
 				return insert(ctx, q, tx.XID())
 			})
 		}},
-		{name: "what cannot be prepared", want: dtc.ErrRolledBack, text: "0A000", fn: func(ctx context.Context, tx *dtc.Tx) error {
+		{name: "what cannot be prepared", want: dtc.ErrRolledBack, text: notPrepared, fn: func(ctx context.Context, tx *dtc.Tx) error {
 			return w.db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error {
 				_, err := q.Exec(ctx, "CREATE TEMP TABLE x (n int)")
 				return err
@@ -141,26 +125,34 @@ func TestDo(t *testing.T) {
 	}
 	w.exec(t, "CREATE TABLE parent (id int PRIMARY KEY)")
 	w.exec(t, "CREATE TABLE child (parent int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
-	for i, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			var xid dtc.XID
-			err := c.Run(t.Context(), dtc.TxID(fmt.Sprintf("do-%d", i)), func(ctx context.Context, tx *dtc.Tx) error {
-				xid = tx.XID()
-				return tt.fn(ctx, tx)
+	for _, db := range []*postgres.Database{w.db, w.one} {
+		once := db == w.one
+		w.db = db
+		c := open(t, w.db, other)
+		for i, tt := range tests {
+			if once && tt.text == notPrepared {
+				tt.want, tt.text = nil, "" // nor need it be
+			}
+			t.Run(fmt.Sprintf("%s/once=%v", tt.name, once), func(t *testing.T) {
+				var xid dtc.XID
+				err := c.Run(t.Context(), dtc.TxID(fmt.Sprintf("do-%d", i)), func(ctx context.Context, tx *dtc.Tx) error {
+					xid = tx.XID()
+					return tt.fn(ctx, tx)
+				})
+				if !errors.Is(err, tt.want) || tt.want != nil && !errors.Is(err, dtc.ErrRolledBack) {
+					t.Errorf("error %v, want %v", err, tt.want)
+				}
+				if err != nil && !strings.Contains(err.Error(), tt.text) {
+					t.Errorf("error %v does not say %q", err, tt.text)
+				}
+				eventually(t, "the transaction ends", func() bool { return c.Stats().Unfinished == 0 })
+				if n := w.count(t, "SELECT count(*) FROM token WHERE xid = $1", xid.String()); n != tt.rows {
+					t.Errorf("%d rows, want %d", n, tt.rows)
+				}
+				w.clean(t)
+				v.clean(t)
 			})
-			if !errors.Is(err, tt.want) || tt.want != nil && !errors.Is(err, dtc.ErrRolledBack) {
-				t.Errorf("error %v, want %v", err, tt.want)
-			}
-			if err != nil && !strings.Contains(err.Error(), tt.text) {
-				t.Errorf("error %v does not say %q", err, tt.text)
-			}
-			eventually(t, "the transaction ends", func() bool { return c.Stats().Unfinished == 0 })
-			if n := w.count(t, "SELECT count(*) FROM token WHERE xid = $1", xid.String()); n != tt.rows {
-				t.Errorf("%d rows, want %d", n, tt.rows)
-			}
-			w.clean(t)
-			v.clean(t)
-		})
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/dtc-project/dtc"
@@ -33,7 +34,8 @@ type world struct {
 	name   string // of the database
 	dsn    string
 	pool   *pgxpool.Pool
-	db     *postgres.Database
+	db     *postgres.Database // which takes two phases always
+	one    *postgres.Database // which does not
 }
 
 func newWorld(t *testing.T, server *servers.Server) *world {
@@ -43,7 +45,8 @@ func newWorld(t *testing.T, server *servers.Server) *world {
 	w := &world{server: server, name: name, dsn: server.DSN(name)}
 	w.pool = openPool(t, w.dsn)
 	w.exec(t, "CREATE TABLE token (xid text NOT NULL)")
-	w.db = w.participant(t, "orders", nil)
+	w.db = w.participant(t, "orders", &postgres.Options{TwoPhases: true})
+	w.one = w.participant(t, "orders", nil)
 	return w
 }
 
@@ -138,4 +141,23 @@ func args(list ...any) (all []json.RawMessage) {
 		all = append(all, arg(v))
 	}
 	return all
+}
+
+func insert(ctx context.Context, q pgx.Tx, xid dtc.XID) error {
+	_, err := q.Exec(ctx, "INSERT INTO token (xid) VALUES ($1)", xid.String())
+	return err
+}
+
+// clean checks that nothing is left in the database, nor in the pool.
+func (w *world) clean(t *testing.T) {
+	t.Helper()
+	if n := w.count(t, "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()"); n != 0 {
+		t.Errorf("%d transactions are left prepared", n)
+	}
+	if n := w.count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+		AND state LIKE 'idle in transaction%'`); n != 0 {
+		t.Errorf("%d connections are left in a transaction", n)
+	}
+	// One that is closed is given back by a goroutine.
+	eventually(t, "the pool has its connections back", func() bool { return w.pool.Stat().AcquiredConns() == 0 })
 }

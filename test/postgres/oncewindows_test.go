@@ -74,7 +74,11 @@ func (w *world) onceWindow(t *testing.T, mode, way, at string, f wire.Fault) err
 	for i := range 3 {
 		var xid dtc.XID
 		id := dtc.TxID(fmt.Sprintf("tx-%d", i))
-		err := c.RunWith(t.Context(), id, &dtc.TxOptions{PrepareTimeout: 2 * time.Second, CompletionWait: 20 * time.Second}, func(ctx context.Context, tx *dtc.Tx) error {
+		opts := &dtc.TxOptions{PrepareTimeout: 20 * time.Second, CompletionWait: 20 * time.Second}
+		if i == 1 && f == wire.StallRequest {
+			opts.PrepareTimeout = 2 * time.Second // until everybody gives up on what is held back
+		}
+		err := c.RunWith(t.Context(), id, opts, func(ctx context.Context, tx *dtc.Tx) error {
 			xid = tx.XID()
 			return onceWays[way](ctx, p, tx)
 		})
@@ -90,7 +94,7 @@ func (w *world) onceWindow(t *testing.T, mode, way, at string, f wire.Fault) err
 			case <-time.After(10 * time.Second):
 				return errors.New("nothing was lost")
 			}
-			trap.Release() // everybody has given up on what was held back
+			trap.Release()
 			<-trap.Done()
 		}
 		if err := w.truth(c, id, xid, err == nil); err != nil {

@@ -24,7 +24,7 @@ func TestOvertaken(t *testing.T) {
 		for _, low := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/low=%v", level, low), func(t *testing.T) {
 				id := strings.ReplaceAll(string(level), " ", "-")
-				opts := &postgres.Options{TxOptions: pgx.TxOptions{IsoLevel: level}, PruneEvery: -1}
+				opts := &postgres.Options{TxOptions: pgx.TxOptions{IsoLevel: level}, PruneEvery: -1, TwoPhases: true}
 				db, other := w.participant(t, id, opts), w.participant(t, id, opts)
 				c := open(t, db)
 				text, rows := "already rolled back", 1
@@ -75,4 +75,49 @@ func TestOvertaken(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestOvertakenInOnePhase: the same for a branch that would be committed in one phase, and is
+// settled.
+func TestOvertakenInOnePhase(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
+		for _, low := range []bool{false, true} {
+			opts := &postgres.Options{TxOptions: pgx.TxOptions{IsoLevel: level}, PruneEvery: -1}
+			db, other := w.participant(t, "orders", opts), w.participant(t, "orders", opts)
+			c := open(t, db)
+			rows := 1
+			if low && level == pgx.ReadCommitted {
+				rows = 0
+			}
+			err := c.Run(t.Context(), dtc.NewTxID(), func(ctx context.Context, tx *dtc.Tx) error {
+				return db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error {
+					if _, err := q.Exec(ctx, "SELECT count(*) FROM token"); err != nil { // the snapshot is taken
+						return err
+					}
+					b := dtc.Branch{Participant: "orders", XID: tx.XID(), TxID: tx.ID()}
+					if low {
+						b.LowWater = tx.XID()
+						b.LowWater.Seq++
+					}
+					mustSettle(t, other, b, dtc.RolledBack)
+					if _, err := other.Prune(ctx); err != nil {
+						return err
+					}
+					if n := w.count(t, "SELECT count(*) FROM dtc_once WHERE log = $1", b.XID.Log.String()); n != rows {
+						t.Errorf("%s, low: %v: %d rows, want %d", level, low, n, rows)
+					}
+					return insert(ctx, q, tx.XID())
+				})
+			})
+			if !errors.Is(err, dtc.ErrRolledBack) {
+				t.Errorf("%s, low: %v: error %v", level, low, err)
+			}
+			eventually(t, "it ends", func() bool { return c.Stats().Unfinished == 0 })
+			if n := w.count(t, "SELECT count(*) FROM token"); n != 0 {
+				t.Errorf("%s, low: %v: %d rows", level, low, n)
+			}
+		}
+	}
+	w.clean(t)
 }

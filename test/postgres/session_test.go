@@ -78,7 +78,7 @@ func TestReadOnlyTransactions(t *testing.T) {
 		"read-only":              {AccessMode: pgx.ReadOnly},
 		"serializable-read-only": {IsoLevel: pgx.Serializable, AccessMode: pgx.ReadOnly},
 	} {
-		db := w.participant(t, name, &postgres.Options{TxOptions: opts})
+		db := w.participant(t, name, &postgres.Options{TxOptions: opts, TwoPhases: true})
 		c := open(t, db)
 		if _, err := w.once(t, c, db, name, execs("SELECT count(*) FROM token")); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -20,9 +20,9 @@ func TestOlderTables(t *testing.T) {
 		incarnation bigint NOT NULL, seq bigint NOT NULL, tx_id bytea NOT NULL,
 		state varchar(12) COLLATE "C" NOT NULL CHECK (state IN ('committed', 'rolled_back', 'adopted')), xact xid8);
 		CREATE INDEX dtc_branch_order ON dtc_branch (participant, log, incarnation, seq)`)
-	db := w.participant(t, "older", &postgres.Options{PruneEvery: -1})
+	db := w.participant(t, "older", &postgres.Options{PruneEvery: -1, TwoPhases: true})
 	c := open(t, db)
-	other := w.participant(t, "older", &postgres.Options{PruneEvery: -1})
+	other := w.participant(t, "older", &postgres.Options{PruneEvery: -1, TwoPhases: true})
 	for _, tt := range []struct {
 		id   string
 		want error
