@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
@@ -114,5 +115,59 @@ func TestOnceSentences(t *testing.T) {
 		if words := (onceMove{what: what}).words(); words == "" || strings.Contains(words, "%") {
 			t.Errorf("move %d is called %q", what, words)
 		}
+	}
+}
+
+// TestOnceKeyIsExact: what may happen in a world of one phase is a function of its key, as
+// in TestKeyIsExact. Without oblivion attempts are counted, and there is no end of states:
+// so many of the first ones are looked at.
+func TestOnceKeyIsExact(t *testing.T) {
+	for _, w := range smallOnces {
+		t.Run(w.name(), func(t *testing.T) {
+			t.Parallel()
+			r := w.OnceRules
+			r.Without = oblivion
+			onceKeyIsExact(t, &r, 30_000)
+		})
+	}
+}
+
+func onceKeyIsExact(t *testing.T, r *OnceRules, limit int) {
+	t.Helper()
+	keyed := *r
+	keyed.Without = 0
+	keyOf := func(w *onceWorld) sum { return hash(w.key(&keyed, nil)) }
+	classes := map[sum]sum{} // to the sum of what comes next
+	states := 0
+	var from *onceWorld
+	var me sum
+	var next []sum
+	note := func() {
+		slices.SortFunc(next, compareSums)
+		all := []byte{}
+		for _, k := range slices.Compact(next) {
+			all = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(all, k.hi), k.lo)
+		}
+		if before, ok := classes[me]; ok && before != hash(all) {
+			t.Fatalf("two worlds with the key of %+v can do different things", *from)
+		}
+		classes[me] = hash(all)
+		states++
+	}
+	res := exploreOnce(r, limit, time.Time{}, func(w, to *onceWorld) {
+		if w != from {
+			if from != nil {
+				note()
+			}
+			from, me, next = w, keyOf(w), next[:0]
+		}
+		if k := keyOf(to); k != me {
+			next = append(next, k)
+		}
+	})
+	note() // of the last state
+	t.Logf("%d states have %d keys", states, len(classes))
+	if res.Violated != "" || len(classes) >= states {
+		t.Errorf("%v: no two states have the same key", res)
 	}
 }
