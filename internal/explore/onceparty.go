@@ -124,6 +124,7 @@ func (h heard) outcome() protocol.Outcome {
 		return protocol.Committed
 	case heardAbort, heardRolledBack:
 		return protocol.RolledBack
+	case heardDropped:
 	}
 	return protocol.OutcomeUnknown
 }

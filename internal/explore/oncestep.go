@@ -127,7 +127,7 @@ func (s *onceStep) do(e protocol.Effect) {
 		}
 	case protocol.Forget:
 		s.forget()
-	default:
+	case protocol.AppendPrepare, protocol.ForceCommit, protocol.SendPrepare, protocol.SendCommit, protocol.SendRollback, protocol.Refuse:
 		s.fail("calls", "the machine asks for what belongs to two phases")
 	}
 }
