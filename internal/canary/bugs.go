@@ -54,6 +54,22 @@ const (
 	RecoverOnePhaseAborts Bug = "recover-one-phase-aborts"
 	// OnePhaseErrorAborts takes any error for a refusal.
 	OnePhaseErrorAborts Bug = "one-phase-error-aborts"
+	// PresumeUnsent presumes it of one whose call never left, though an earlier run of
+	// its id may have committed.
+	PresumeUnsent Bug = "presume-unsent"
+	// DroppedRolledBack takes evidence that was dropped for evidence of a rollback.
+	DroppedRolledBack Bug = "dropped-is-rolled-back"
+	// AnswerOverStatement believes an answer while an operator's statement is on its way
+	// to the log.
+	AnswerOverStatement Bug = "answer-over-statement"
+	// StatementDoubtIgnored takes a statement that may be in the log for one that is not.
+	StatementDoubtIgnored Bug = "statement-doubt-ignored"
+	// IgnoreContradiction raises no alarm when the participant contradicts an operator.
+	IgnoreContradiction Bug = "ignore-contradiction"
+	// SettleBesideCall settles a branch while its call is out and does not hang.
+	SettleBesideCall Bug = "settle-beside-call"
+	// ForgetOverHungCall forgets a transaction while a call that hangs is out.
+	ForgetOverHungCall Bug = "forget-over-hung-call"
 )
 
 // Planted in the rules and in the coordinator, out of the small worlds' reach.

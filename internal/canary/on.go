@@ -16,6 +16,9 @@ var All = append([]Bug{
 	SweepTheLive, SpareTheSilent, OneVoteMissing, ReadOnlyDecides, AbortReversed,
 	PlainNotForced, RecoverFirstBranch, RecoverWithoutVotes,
 
+	PresumeOnePhase, RecoverOnePhaseAborts, OnePhaseErrorAborts, PresumeUnsent, DroppedRolledBack,
+	AnswerOverStatement, StatementDoubtIgnored, IgnoreContradiction, SettleBesideCall, ForgetOverHungCall,
+
 	PresumeOwn, SecondVoteCounts,
 	BelieveFailedListing, IncarnationNotForced, LiveRequestNotCompared,
 	PastRequestNotCompared, ForgetOutcomesEarly, RememberAbortsOnly,

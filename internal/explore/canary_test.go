@@ -124,5 +124,56 @@ func mustFindPair(t *testing.T, bug canary.Bug, breaks string, off reduction) {
 	t.Fatalf("%s was not found", bug)
 }
 
+// onceBreaks says the same for the worlds of one phase.
+var onceBreaks = map[canary.Bug]string{
+	canary.PresumeOnePhase:       "I5",
+	canary.RecoverOnePhaseAborts: "I5",
+	canary.OnePhaseErrorAborts:   "I5",
+	canary.PresumeUnsent:         "I5",
+	canary.DroppedRolledBack:     "I4",
+	canary.AnswerOverStatement:   "I4",
+	canary.StatementDoubtIgnored: "I4",
+	canary.IgnoreContradiction:   "I17",
+	canary.SettleBesideCall:      "calls",
+	canary.ForgetOverHungCall:    "I10",
+}
+
+// TestOnceCanaries: what is planted in one phase is found in the small worlds of it.
+func TestOnceCanaries(t *testing.T) {
+	for bug, breaks := range onceBreaks {
+		t.Run(string(bug), func(t *testing.T) {
+			canary.Active = bug
+			defer func() { canary.Active = canary.None }()
+			for _, off := range []reduction{0, oblivion} {
+				mustFindOnce(t, bug, breaks, off)
+			}
+		})
+	}
+}
+
+func mustFindOnce(t *testing.T, bug canary.Bug, breaks string, off reduction) {
+	t.Helper()
+	for _, w := range smallOnces {
+		w.Without = off
+		limit := canaryStates
+		if off != 0 {
+			limit = 20_000 // without oblivion attempts are counted, and there is no end
+		}
+		res := ExploreOnce(&w.OnceRules, limit)
+		if res.Violated == "" {
+			continue
+		}
+		t.Logf("%s violates %s after %d states, in %v", bug, res.Violated, res.States, &w.OnceRules)
+		if off == 0 {
+			t.Log("\n" + res.Story())
+		}
+		if res.Violated != breaks || len(res.Trace) == 0 {
+			t.Errorf("it must break %q, and the trace must say how:\n%s", breaks, res.Story())
+		}
+		return
+	}
+	t.Fatalf("%s was not found without %v", bug, off)
+}
+
 // canaryStates is the budget in each world.
 const canaryStates = 1_000_000

@@ -5,9 +5,9 @@
 // is left to chance: whatever may happen next is tried, breadth first, so that a
 // counterexample is also the shortest one.
 //
-// A second kind of world has two transactions and less of everything else ([PairRules]
-// and the files whose names begin with pair): see "The world of two" below. All that
-// stands before it is about the world of one.
+// A second kind of world has two transactions and less of everything else ([PairRules]):
+// see "The world of two" below. A third has one phase: see "The world of one phase". All
+// that stands before them is about the world of one.
 //
 // # The rules of the world
 //

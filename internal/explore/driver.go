@@ -62,6 +62,8 @@ func (s *step) do(e protocol.Effect) {
 		s.fail("I6", "an alarm is raised over an honest participant")
 	case protocol.Forget:
 		s.forget()
+	case protocol.AppendOnePhase, protocol.SendOnePhase, protocol.SendSettle, protocol.Interrupt:
+		s.fail("calls", "the machine asks for what belongs to one phase")
 	}
 }
 

@@ -179,6 +179,8 @@ func (s *pairStep) do(i int, e protocol.Effect) {
 	case protocol.Forget:
 		s.checkForget(i)
 		run.tx, run.recovered = nil, false
+	case protocol.AppendOnePhase, protocol.SendOnePhase, protocol.SendSettle, protocol.Interrupt:
+		s.fail("calls", "the machine asks for what belongs to one phase")
 	case protocol.Retry, protocol.Refuse: // requests arrive again anyhow; the log refuses nothing
 	}
 }

@@ -40,6 +40,14 @@ var pairs = slices.Concat(smallPairs, []pairWorld{
 	{PairRules{At: [2]uint8{2, 1}, Crashes: 1, Restores: 1}, 289_911, holdSights},
 })
 
+// onces are the worlds of one phase of an ordinary run.
+var onces = slices.Concat(smallOnces, []onceCase{
+	{OnceRules{Runs: 2, Crashes: 3, Dropping: true}, 61_566, droppedSights},
+	{OnceRules{Runs: 3, Crashes: 2, Dropping: true}, 78_943, droppedSights},
+	{OnceRules{Runs: 2, Crashes: 2, Statements: 1, LogFaults: 1}, 289_234, doubtfulSights},
+	{OnceRules{Runs: 2, Crashes: 1, Statements: 2, LogFaults: 1, Withdrawals: true}, 171_324, doubtfulSights},
+})
+
 // plainPairs are those that are walked with no reduction at all.
 var plainPairs = smallPairs
 

@@ -10,6 +10,9 @@ var worlds = smallWorlds
 // pairs are the worlds of two.
 var pairs = smallPairs
 
+// onces are the worlds of one phase.
+var onces = smallOnces
+
 // plainPairs are those that are walked with no reduction at all, here too.
 var plainPairs = smallPairs[1:2]
 

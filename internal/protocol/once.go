@@ -64,10 +64,12 @@ func (t *Tx) goOn(dst []Effect) []Effect {
 
 // settle begins to ask. Why is the reason of the rollback that may come of it.
 func (t *Tx) settle(dst []Effect, why Code, whose int) []Effect {
+	unsent := t.state == Active
 	t.state, t.why, t.whose = Settling, why, whose
 	t.branches[0].state, t.branches[0].waiting = BranchPreparing, false
 	dst = append(dst, Interrupt{})
-	if canary.On(canary.PresumeOnePhase) || canary.On(canary.RecoverOnePhaseAborts) && why == ReasonRecovered {
+	if canary.On(canary.PresumeOnePhase) || canary.On(canary.RecoverOnePhaseAborts) && why == ReasonRecovered ||
+		canary.On(canary.PresumeUnsent) && unsent {
 		return t.learn(dst, RolledBack, VoteAbort)
 	}
 	return t.sendSettle(dst)
@@ -76,7 +78,7 @@ func (t *Tx) settle(dst []Effect, why Code, whose int) []Effect {
 // sendSettle asks, when no call is out, or the one that is hangs.
 func (t *Tx) sendSettle(dst []Effect) []Effect {
 	b := &t.branches[0]
-	if b.finishing || b.waiting || b.preparing && !b.hung {
+	if b.finishing || b.waiting || b.preparing && !b.hung && !canary.On(canary.SettleBesideCall) {
 		return dst
 	}
 	b.finishing = true
@@ -90,6 +92,10 @@ func (t *Tx) settled(dst []Effect, ev Settled) []Effect {
 		return dst
 	}
 	if ev.Outcome == OutcomeUnknown && t.state == Settling {
+		if canary.On(canary.DroppedRolledBack) {
+			b.finishing = false
+			return t.learn(dst, RolledBack, VoteAbort)
+		}
 		return t.dropped(dst)
 	}
 	b.finishing = false
@@ -121,7 +127,7 @@ func (t *Tx) learn(dst []Effect, o Outcome, v Vote) []Effect {
 	b := &t.branches[0]
 	switch t.state {
 	case OnePhase, Settling:
-		if b.stating {
+		if b.stating && !canary.On(canary.AnswerOverStatement) {
 			return dst // an operator was quicker: what is being written counts
 		}
 		b.voted, b.done, b.waiting = true, true, false
@@ -138,7 +144,7 @@ func (t *Tx) learn(dst []Effect, o Outcome, v Vote) []Effect {
 		}
 		return t.abort(dst, t.why, t.whose)
 	case Committing, RollingBack:
-		if o != t.outcome && !b.heuristic {
+		if o != t.outcome && !b.heuristic && !canary.On(canary.IgnoreContradiction) {
 			b.heuristic, b.state = true, heuristicState(o)
 			dst = append(dst, Hazard{0})
 		}
@@ -166,6 +172,9 @@ func (t *Tx) unstated(dst []Effect) []Effect {
 func (t *Tx) doubtful(dst []Effect) []Effect {
 	if !t.branches[0].stating {
 		return dst
+	}
+	if canary.On(canary.StatementDoubtIgnored) {
+		return t.unstated(dst)
 	}
 	t.state = Doubtful
 	return append(dst, Tell{OutcomeUnknown})

@@ -37,6 +37,8 @@ func TestScripts(t *testing.T) {
 		Cancelled{},
 		Resolved{},
 		Recovered{},
+		Settled{},
+		Stating{},
 		AppendPrepare{},
 		ForceCommit{},
 		AppendAbort{},
@@ -44,6 +46,10 @@ func TestScripts(t *testing.T) {
 		SendPrepare{},
 		SendCommit{},
 		SendRollback{},
+		AppendOnePhase{},
+		SendOnePhase{},
+		Interrupt{},
+		SendSettle{},
 		Retry{},
 		Tell{},
 		Refuse{},
@@ -123,6 +129,12 @@ func (s *script) do(w []string) ([]string, error) {
 		return nil, nil
 	case "state", "outcome", "branch", "why":
 		return nil, s.check(w)
+	case "one-phase": // the only branch is able to
+		s.tx.MayOnePhase()
+		return nil, nil
+	case "log-after-all":
+		s.tx.Log()
+		return nil, nil
 	case "recover":
 		return s.recover(w[1:])
 	}
@@ -175,6 +187,7 @@ func (s *script) check(w []string) error {
 //	recover inventory=vote_commit …     (a decision to commit, with votes)
 //	recover rolled_back inventory …     (an abort record)
 //	recover inventory plain/ledger      (one that could not list)
+//	recover one-phase inventory[/committed] (a record of one phase, and what was stated)
 func (s *script) recover(w []string) ([]string, error) {
 	f := Found{}
 	s.names = nil
@@ -188,10 +201,21 @@ func (s *script) recover(w []string) ([]string, error) {
 			f.Decision, f.Why = RolledBack, ReasonVoteAbort
 			continue
 		}
+		if name == "one-phase" {
+			f.OnePhase = true
+			continue
+		}
 		name, plain := strings.CutPrefix(name, "plain/")
+		stated := ""
+		if f.OnePhase {
+			name, stated, _ = strings.Cut(name, "/")
+		}
 		s.names = append(s.names, name)
 		f.Plain = append(f.Plain, plain)
 		f.Resolved = append(f.Resolved, OutcomeUnknown)
+		if stated != "" {
+			f.Resolved[len(f.Resolved)-1] = parseOutcome(stated)
+		}
 		if voted {
 			f.Decision = Committed
 			vote, stated, _ := strings.Cut(value, "/")
@@ -219,89 +243,4 @@ func parseOutcome(s string) Outcome {
 		return Committed
 	}
 	return RolledBack
-}
-
-func (s *script) event(w []string, rest func(int) string) (Event, error) {
-	i := 0
-	var err error
-	if len(w) > 1 && w[0] != "cancelled" {
-		if i, err = s.branch(w[1]); err != nil {
-			return nil, err
-		}
-	}
-	switch w[0] {
-	case "begun":
-		return Begun{}, nil
-	case "synced":
-		return Synced{}, nil
-	case "refused":
-		return Refused{}, nil
-	case "log-failed":
-		return LogFailed{}, nil
-	case "voted": // voted inventory vote_abort [unsure|broken]
-		how := rest(3)
-		return Voted{Branch: i, Vote: parseVote(w[2]), Unsure: how != "", Broken: how == "broken"}, nil
-	case "withdrawn":
-		return Withdrawn{i}, nil
-	case "no-answer": // no-answer inventory prepare [reached]
-		verb := map[string]Verb{"prepare": Prepare, "commit": Commit, "rollback": Rollback}[w[2]]
-		return NoAnswer{Branch: i, Verb: verb, Reached: rest(3) == "reached"}, nil
-	case "acked":
-		return Acked{i}, nil
-	case "unknown":
-		return Unknown{i}, nil
-	case "finished-otherwise":
-		return FinishedOtherwise{i, parseOutcome(w[2])}, nil
-	case "hung":
-		return Hung{i}, nil
-	case "retry-due":
-		return RetryDue{i}, nil
-	case "timed-out":
-		return TimedOut{}, nil
-	case "cancelled":
-		return Cancelled{ReasonCancelled}, nil
-	case "resolved":
-		return Resolved{i, parseOutcome(w[2])}, nil
-	}
-	return nil, fmt.Errorf("no event %q", w[0])
-}
-
-func (s *script) words(effects []Effect) (words []string) {
-	for _, e := range effects {
-		words = append(words, s.word(e))
-	}
-	return words
-}
-
-func (s *script) word(e Effect) string {
-	switch e := e.(type) {
-	case AppendPrepare:
-		if e.Force {
-			return "force prepare"
-		}
-		return "append prepare"
-	case ForceCommit:
-		return "force commit"
-	case AppendAbort:
-		return "append abort"
-	case AppendEnd:
-		return "append end"
-	case SendPrepare:
-		return "send prepare " + s.names[e.Branch]
-	case SendCommit:
-		return "send commit " + s.names[e.Branch]
-	case SendRollback:
-		return "send rollback " + s.names[e.Branch]
-	case Retry:
-		return "retry " + s.names[e.Branch]
-	case Tell:
-		return "tell " + e.Outcome.String()
-	case Refuse:
-		return "refuse"
-	case Hazard:
-		return "hazard " + s.names[e.Branch]
-	case Forget:
-		return "forget"
-	}
-	return fmt.Sprintf("%T", e)
 }

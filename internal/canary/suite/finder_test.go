@@ -46,6 +46,10 @@ func pairs(bug canary.Bug, breaks string) finder {
 	return finder{"internal/explore", "TestPairCanaries$/^" + string(bug) + "$", string(bug) + " violates " + breaks + ` after (\d+) states`}
 }
 
+func once(bug canary.Bug, breaks string) finder {
+	return finder{"internal/explore", "TestOnceCanaries$/^" + string(bug) + "$", string(bug) + " violates " + breaks + ` after (\d+) states`}
+}
+
 func test(pkg, test, must string) finder { return finder{pkg, test + "$", must} }
 
 func guards() finder { return finder{"internal/sim/simdb", "TestGuardSeeds$", `seed (\d+), \{`} }

@@ -39,6 +39,17 @@ var table = []struct {
 	{RecoverFirstBranch, []finder{explorer(RecoverFirstBranch, "I10"), simulator("L1|L2|I10")}},
 	{RecoverWithoutVotes, []finder{explorer(RecoverWithoutVotes, "I10"), simulator("L1|L2|I10")}},
 
+	{PresumeOnePhase, []finder{once(PresumeOnePhase, "I5")}},
+	{RecoverOnePhaseAborts, []finder{once(RecoverOnePhaseAborts, "I5")}},
+	{OnePhaseErrorAborts, []finder{once(OnePhaseErrorAborts, "I5")}},
+	{PresumeUnsent, []finder{once(PresumeUnsent, "I5")}},
+	{DroppedRolledBack, []finder{once(DroppedRolledBack, "I4")}},
+	{AnswerOverStatement, []finder{once(AnswerOverStatement, "I4")}},
+	{StatementDoubtIgnored, []finder{once(StatementDoubtIgnored, "I4")}},
+	{IgnoreContradiction, []finder{once(IgnoreContradiction, "I17")}},
+	{SettleBesideCall, []finder{once(SettleBesideCall, "calls")}},
+	{ForgetOverHungCall, []finder{once(ForgetOverHungCall, "I10")}},
+
 	{PresumeOwn, []finder{simulator("I1|I4|I5"), test("", "TestCanaries", `--- PASS: .*look-before-list-and-presume-own \(`)}},
 	{SecondVoteCounts, []finder{test("internal/protocol", "TestScripts", `vote_changes_undecided.txt:\d+: want "hazard`)}},
 	{BelieveFailedListing, []finder{simulator("I8|I10|low water")}},
