@@ -24,7 +24,7 @@ type installation struct {
 }
 
 var installations = []installation{
-	{"library", func(t *testing.T) form { return library{child: build(t, "child", "failpoint")} }, 60, true},
+	{"library", func(t *testing.T) form { return library{child: build(t, "child", "failpoint")} }, 68, true},
 	{"server", func(t *testing.T) form {
 		return &server{dtc: build(t, "dtc", "failpoint"), child: build(t, "child", "failpoint")}
 	}, 40, false},
