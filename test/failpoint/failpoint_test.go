@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc/internal/tally"
-	"github.com/dtc-project/dtc/test/failpoint/internal/node"
 )
 
 // installation is a form of the coordinator, as it is tried here.
@@ -89,6 +88,9 @@ func (in *installation) killAtEach(t *testing.T, s *sum) {
 			k.later = 1 // that is the library's
 		}
 		todo = append(todo, k)
+		if slices.Contains(settles, p) {
+			todo = append(todo, kills{point: p, hit: 1, other: p, later: 1, work: in.work, recovering: true})
+		}
 	}
 	in.play(t, s, r, todo, time.Time{})
 	for _, p := range points {
@@ -96,8 +98,8 @@ func (in *installation) killAtEach(t *testing.T, s *sum) {
 			t.Errorf("%s: nothing was killed there in %d hits", p, s.hits[p])
 		}
 	}
-	for _, p := range r.recoverable() {
-		if s.inRecovery[p] == 0 && ofRecovery(p) && !t.Failed() {
+	for _, p := range points {
+		if s.inRecovery[p] == 0 && (ofRecovery(p) && r.recovering[p] > 0 || slices.Contains(settles, p)) && !t.Failed() {
 			t.Errorf("%s: no recovery was killed there, and each comes there", p)
 		}
 	}
@@ -208,22 +210,4 @@ func TestStoppedAtSteps(t *testing.T) {
 	}
 	wg.Wait()
 	tally.Add(t, "failpoints", "stops for longer than a timeout", total(s.stops), int64(len(stops["library"])+len(stops["server"])))
-}
-
-// What kills look for is found: a participant that acknowledges commits without effect.
-func TestBreakIsFound(t *testing.T) {
-	w := newWorld(t, newSum(), library{child: build(t, "child", "failpoint"), breakage: node.CommitLost})
-	w.mild = true
-	w.live(life{work: 20, arm: arm{point: "tx/end-appended", hit: 8}})
-	w.live(life{settle: false, ask: true})
-	if err := w.judge(w.dir); err != nil {
-		t.Fatal(err)
-	}
-	for _, wrong := range w.wrong {
-		if strings.Contains(wrong, "still held") {
-			t.Logf("found: %s", wrong)
-			return
-		}
-	}
-	t.Errorf("a lost commit was not found, only: %q", w.wrong)
 }
