@@ -135,6 +135,9 @@ func (in *installation) play(t *testing.T, s *sum, r *rehearsal, todo []kills, u
 		wg.Go(func() {
 			for k := range work {
 				name := fmt.Sprintf("%s:%d then %s", k.point, k.hit, k.other)
+				if k.recovering {
+					name += ", recovering"
+				}
 				t.Run(strings.ReplaceAll(name, "/", "-"), func(t *testing.T) {
 					r.play(newWorld(t, s, in.form(t)), k)
 				})

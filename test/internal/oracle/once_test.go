@@ -1,6 +1,7 @@
 package oracle_test
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -12,11 +13,15 @@ import (
 // What other tests kill keeps the promises that they rely on.
 func TestOnce(t *testing.T) {
 	subject := func(t *testing.T) dtctest.Subject {
-		db, err := oracle.Open(filepath.Join(t.TempDir(), "once.db"))
+		path := filepath.Join(t.TempDir(), "a#b?c%20d.db")
+		db, err := oracle.Open(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = db.Close() })
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("the database is not where it was opened: %v", err)
+		}
 		open := func() (dtc.Participant, error) { return oracle.NewOnce(db, "once", "") }
 		p, err := open()
 		if err != nil {
