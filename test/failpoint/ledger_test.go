@@ -140,6 +140,16 @@ func (l *ledger) answered(id dtc.TxID, outcome string) {
 	}
 }
 
+// proved notes whether the participant that commits in one phase has proof of an id, after
+// it was said how it ended.
+func (l *ledger) proved(id dtc.TxID, proven bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if want := l.tales[id].known == oracle.Committed && node.OnePhase(id); proven != want {
+		l.failLocked("%s: it ended as %q, and whether there is proof of it is %v", id, l.tales[id].known, proven)
+	}
+}
+
 // judge reads all files when no process uses them and nothing is unfinished.
 func (l *ledger) judge(dir string) error {
 	found := oracle.Found{}

@@ -86,6 +86,8 @@ func hear(w *world, line string) {
 		w.told(dtc.TxID(id), outcome, detail)
 	case "outcome":
 		w.answered(dtc.TxID(id), detail)
+	case "proved":
+		w.proved(dtc.TxID(id), detail == "true")
 	case "settled", "closed":
 	default:
 		w.fail("the child says %q", line)

@@ -196,7 +196,7 @@ func (f *server) command(w *world) *exec.Cmd {
 		"--backoff", "2ms", "--finish-backoff-cap", "50ms", "--completion-wait", "300ms",
 		"--sweep-interval", "1s", "--outcome-limit", "20", "--drain-timeout", "2s",
 	}
-	for i, name := range node.Services {
+	for i, name := range node.Services[:len(f.addresses)] {
 		args = append(args, "--participant", name+"=http://"+f.addresses[i])
 	}
 	return exec.Command(f.dtc, args...)

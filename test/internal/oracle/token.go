@@ -10,6 +10,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -52,7 +53,7 @@ const schema = `
 // loses nothing that the operating system has, so the database need not wait for the
 // disk.
 func Open(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", "file:"+path+
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+ // a # would end it
 		"?_pragma=busy_timeout(20000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)")
 	if err != nil {
 		return nil, err

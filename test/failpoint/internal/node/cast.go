@@ -20,27 +20,39 @@ type cast struct {
 	orders Orders
 	dbs    []*sql.DB
 	guards []*guard.Guard
+	once   *oracle.Once
 
 	mu    sync.Mutex
 	seen  map[dtc.XID]bool // at which something was lost already
 	until time.Time        // when b comes back
 }
 
-func newCast(dir string) (*cast, error) {
-	c := &cast{seen: map[dtc.XID]bool{}}
+func newCast(o Orders) (*cast, error) {
+	c := &cast{orders: o, seen: map[dtc.XID]bool{}}
 	for i, name := range Services {
-		db, err := OpenDatabase(dir, i)
+		db, err := OpenDatabase(o.Dir, i)
 		if err != nil {
 			return nil, err
 		}
 		c.dbs = append(c.dbs, db)
-		g, err := oracle.NewGuard(db, name)
+		g, err := c.guard(i, name)
 		if err != nil {
 			return nil, err
 		}
 		c.guards = append(c.guards, g)
 	}
 	return c, nil
+}
+
+func (c *cast) guard(i int, name string) (*guard.Guard, error) {
+	if i != Once {
+		return oracle.NewGuard(c.dbs[i], name)
+	}
+	var err error
+	if c.once, err = oracle.NewOnce(c.dbs[i], name, c.orders.Break); err != nil {
+		return nil, err
+	}
+	return c.once.Guard, nil
 }
 
 func (c *cast) close() {
@@ -70,8 +82,11 @@ func (c *cast) applied(service int, x dtc.XID) bool {
 func (c *cast) participants() (all []dtc.Participant) {
 	for i, g := range c.guards {
 		p := dtc.Participant(&unreliable{g, c})
-		if i == Plain {
+		switch i {
+		case Plain:
 			p = struct{ dtc.Participant }{p} // hides InDoubt
+		case Once:
+			p = &unreliableOnce{c.once, c}
 		}
 		all = append(all, p)
 	}
@@ -149,7 +164,7 @@ func (p *unreliable) Commit(ctx context.Context, b dtc.Branch) error {
 // the record waits behind a sync; a planted one is there for certain. The sweep must
 // find it and roll it back.
 func Plant(dir string, life int) error {
-	c, err := newCast(dir)
+	c, err := newCast(Orders{Dir: dir})
 	if err != nil {
 		return err
 	}

@@ -14,13 +14,13 @@ import (
 // serve serves the participants over HTTP until the process is killed. The line that it
 // prints says where each is.
 func serve(o Orders) error {
-	c, err := newCast(o.Dir)
+	c, err := newCast(o)
 	if err != nil {
 		return err
 	}
 	var urls []string
-	failed := make(chan error, len(Services))
-	for i, g := range c.guards {
+	failed := make(chan error, len(o.Serve))
+	for i, g := range c.guards[:len(o.Serve)] {
 		p := dtc.Participant(g)
 		if i == Plain {
 			p = struct{ dtc.Participant }{p} // hides InDoubt

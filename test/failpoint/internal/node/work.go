@@ -32,25 +32,39 @@ const (
 // plan is what one life does, over and over again.
 var plan = []struct{ flag, shape string }{
 	{Whole, "www-"},
+	{Mute, "----w"},
 	{Whole, "wwww"},
 	{Lost, "ww-w"},
+	{Run, "----w"},
 	{Stuck, "-ww-"},
 	{Run, "w-w-"},
+	{Lost, "----w"},
 	{Whole, "nww-"},
 	{Expired, "w--w"},
+	{Odd, "----w"},
 	{Away, "ww--"},
 	{Steps, "-www"},
-	{Whole, "wwr-"},
+	{Doubt, "----w"},
+	{Whole, "wwr-w"},
+	{Whole, "----n"},
 	{Slow, "w-w-"},
 	{Whole, "rr--"},
+	{Slow, "----w"},
 	{Mute, "--w-"},
 	{Whole, "w--w"},
+	{Fails, "----w"},
 	{Lost, "w---"},
 	{Hung, "n-w-"},
+	{Unsaid, "----w"},
+	{Expired, "----w"},
 	{Whole, "---w"},
 	{Steps, "wn--"},
-	{Run, "wwww"},
+	{Whole, "----r"},
+	{Run, "wwwww"},
 	{Whole, "wwwr"},
+	{Hung, "----w"},
+	{Broke, "----w"},
+	{Steps, "----w"},
 }
 
 // FlagOf returns the flag of an id, which stands before its shape.
@@ -75,7 +89,13 @@ func life(id dtc.TxID) (number int) {
 
 // Repeatable reports whether an id may be run again with the same call.
 func Repeatable(id dtc.TxID) bool {
-	return FlagOf(id) == Whole || FlagOf(id) == Lost
+	switch FlagOf(id) {
+	case Whole, Lost:
+		return true
+	case Steps, Expired:
+		return false
+	}
+	return OnePhase(id)
 }
 
 func branches(id dtc.TxID) (all []dtc.Branch) {
@@ -123,41 +143,62 @@ func (n *node) run(id dtc.TxID) {
 	var committed bool
 	var err error
 	switch FlagOf(id) {
-	case Run:
-		err = n.Run(ctx, id, func(_ context.Context, tx *dtc.Tx) error {
-			for _, b := range branches(id) {
-				if err := tx.Enlist(b.Participant, b.Payload); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	case Run, Fails:
+		err = n.grow(ctx, id)
 		committed = err == nil
 	case Steps, Expired:
 		committed, err = n.steps(ctx, id)
-	case Slow:
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, 5*time.Millisecond)
-		committed, err = n.Execute(ctx, id, branches(id)...)
-		cancel()
-	case Mute:
-		committed, err = n.ExecuteWith(ctx, id, &dtc.TxOptions{PrepareTimeout: 30 * time.Millisecond}, branches(id)...)
-	case Hung, Stuck, Away:
-		committed, err = n.ExecuteWith(ctx, id, &dtc.TxOptions{CompletionWait: -1}, branches(id)...)
 	default:
-		committed, err = n.Execute(ctx, id, branches(id)...)
+		committed, err = n.execute(ctx, id)
 	}
 	switch {
 	case committed && err == nil:
 		say("told %s %s", id, oracle.Committed)
 	case errors.Is(err, dtc.ErrRolledBack):
 		say("told %s %s", id, oracle.RolledBack)
-	case errors.Is(err, context.DeadlineExceeded) && FlagOf(id) == Slow, // before it had begun
+	case errors.Is(err, context.DeadlineExceeded) && hurries(id), // before it had begun
+		errors.Is(err, dtc.ErrInDoubt) && FlagOf(id) == Doubt,
 		errors.Is(err, dtc.ErrInDoubt) && life(id) != n.orders.Life: // a hold covers it
 		say("told %s nothing", id)
 	default:
 		say("told %s error %v", id, err)
 	}
+}
+
+// hurries reports whether the caller of a transaction goes before it is over.
+func hurries(id dtc.TxID) bool {
+	return FlagOf(id) == Slow || FlagOf(id) == Hung && OnePhase(id)
+}
+
+func (n *node) execute(ctx context.Context, id dtc.TxID) (bool, error) {
+	opts := &dtc.TxOptions{}
+	if hurries(id) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 5*time.Millisecond)
+		defer cancel()
+	}
+	switch flag := FlagOf(id); {
+	case flag == Mute:
+		opts.PrepareTimeout = 30 * time.Millisecond
+	case flag == Hung && !OnePhase(id), flag == Stuck, flag == Away, flag == Doubt:
+		opts.CompletionWait = -1
+	}
+	return n.ExecuteWith(ctx, id, opts, branches(id)...)
+}
+
+// grow grows a transaction by a function.
+func (n *node) grow(ctx context.Context, id dtc.TxID) error {
+	return n.Run(ctx, id, func(_ context.Context, tx *dtc.Tx) error {
+		for _, b := range branches(id) {
+			if err := tx.Enlist(b.Participant, b.Payload); err != nil {
+				return err
+			}
+		}
+		if FlagOf(id) == Fails {
+			return errors.New("it does not like what it has done")
+		}
+		return nil
+	})
 }
 
 // steps grows a transaction and commits it, or lets its time pass.
