@@ -32,6 +32,29 @@
 // Rows below low water are dropped ([Database.Prune]); where none stands, low water
 // refuses a late prepare.
 //
+// # One phase
+//
+// On MariaDB a transaction whose only branch is here is committed in one phase, unless it was
+// adopted; see [dtc.OnePhaser] and [Options.TwoPhases]. Nothing is prepared then. The table
+// dtc_once has one row for each id of a log:
+//
+//   - The branch inserts it as its last statement, as committed, in one message with XA
+//     COMMIT … ONE PHASE. It is the evidence, by the id and by the XID that stands in it.
+//   - Settle inserts it as sealed. Work that meets the seal, or a row that says committed,
+//     is rolled back by the same message. A later XID takes over the seal of an earlier one.
+//
+// From the evidence to the end of its transaction nothing waits for a client, so a seal that
+// meets a branch finds out soon how it ended, and no session need be ended for that.
+//
+// The table dtc_fence has one row for each log. It names the highest incarnation that was
+// seen, and a branch of another one does not commit. Each locks the row in share mode before
+// its evidence; the first call of an incarnation raises it, so it waits for all that passed.
+// If earlier incarnations have rows in dtc_once, a prepare looks there first.
+//
+// Rows below low water are dropped: seals at once, evidence when it is older than
+// [Options.RememberOnce]. The row of the fence keeps both marks. Below the first nothing
+// commits without a row; up to the second Settle answers [dtc.OutcomeUnknown] without one.
+//
 // # What is believed
 //
 //  1. A vote to commit rests on the OK of XA PREPARE and nothing else. A statement that

@@ -96,21 +96,21 @@ func (d *Database) settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, once,
 				return dtc.OutcomeUnknown, once{}, d.noAnswer("seal", err)
 			}
 		case err == nil: // not inserted, and nothing there
-			outcome, err := d.unsealed(ctx, b)
-			return outcome, o, err
+			return dtc.OutcomeUnknown, o, d.unsealed(ctx, b)
 		}
 	}
 	return dtc.OutcomeUnknown, once{}, dtc.NoAnswer(fmt.Errorf("mysql: %s: the row of the branch does not come to rest", d.id))
 }
 
-// unsealed answers for a branch of which nothing is there and that was not sealed.
-func (d *Database) unsealed(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) {
+// unsealed makes sure that a branch of which nothing is there was not sealed because
+// evidence of its time has been dropped.
+func (d *Database) unsealed(ctx context.Context, b dtc.Branch) error {
 	switch stands, _, err := d.fenceStands(ctx, b.XID.Log); {
 	case err != nil:
-		return dtc.OutcomeUnknown, dtc.NoAnswer(err)
+		return dtc.NoAnswer(err)
 	case stands < b.XID.Incarnation.Number || stands == 0:
 		d.unfence(b.XID.Log) // somebody has taken the row away
-		return dtc.OutcomeUnknown, dtc.NoAnswer(fmt.Errorf("mysql: %s: the fence has been lowered", d.id))
+		return dtc.NoAnswer(fmt.Errorf("mysql: %s: the fence has been lowered", d.id))
 	}
-	return dtc.OutcomeUnknown, nil // evidence of its time has been dropped
+	return nil
 }

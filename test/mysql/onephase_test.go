@@ -1,0 +1,339 @@
+package mysql_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/mysql"
+	"github.com/dtc-project/dtc/test/internal/servers"
+	"github.com/dtc-project/dtc/test/internal/wire"
+)
+
+// later is a branch of a later incarnation.
+func later(b dtc.Branch, seq uint64) dtc.Branch {
+	b.XID.Incarnation.Number++
+	b.XID.Seq = seq
+	return b
+}
+
+// TestOneLate: a commit that was under way when its coordinator died arrives after another
+// process has answered the next incarnation.
+func TestOneLate(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	p := w.through(t, wire.MySQL)
+	b := w.branch(1)
+	trap := p.proxy.Arm(atOnePhase, 1, wire.StallRequest)
+	type answer struct {
+		v   dtc.Vote
+		err error
+	}
+	late := make(chan answer, 1)
+	go func() {
+		v, err := p.db.CommitOnePhase(background(t), b)
+		late <- answer{v, err}
+	}()
+	<-trap.Hit()
+	next := later(w.branch(2), 1)
+	if v, err := w.db.Prepare(background(t), next); v != dtc.VoteCommit || err != nil {
+		t.Fatal(v, err)
+	}
+	if x, err := w.db.Prove(background(t), b.XID.Log, b.TxID); !x.IsZero() || err != nil {
+		t.Errorf("proof of what has not happened: %v, %v", x, err)
+	}
+	trap.Release()
+	if a := <-late; a.v != dtc.VoteAbort || a.err == nil || errors.Is(a.err, dtc.ErrNoAnswer) {
+		t.Errorf("a late commit of an earlier incarnation: %v, %v", a.v, a.err)
+	}
+	w.committed(t, b.XID, false, "late")
+	if err := w.db.Rollback(background(t), next); err != nil {
+		t.Error(err)
+	}
+	w.clean(t)
+}
+
+// TestOneFenceWaits: the next incarnation is not answered while a commit of an earlier one
+// is being done, which has passed the fence.
+func TestOneFenceWaits(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	ctx := background(t)
+	// In this isolation the server locks nothing that it is not told to.
+	db := w.participant(t, "orders", &mysql.Options{Isolation: sql.LevelReadCommitted})
+	first, b := w.branch(1), w.branch(2)
+	if v, err := db.CommitOnePhase(ctx, first); v != dtc.VoteCommit || err != nil {
+		t.Fatal(v, err)
+	}
+	held, err := w.admin.Begin() // holds the commit up after the fence
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Rollback()
+	if _, err := held.Exec("INSERT INTO dtc_once SELECT participant, log, ?, incarnation, nonce, seq, payload, state, ended FROM dtc_once", string(b.TxID)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		v, err := db.CommitOnePhase(ctx, b)
+		if v != dtc.VoteCommit {
+			err = errors.Join(err, errors.New("not committed"))
+		}
+		done <- err
+	}()
+	eventually(t, "the commit waits", func() bool {
+		return w.count(t, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'INNODB_ROW_LOCK_CURRENT_WAITS'") == 1
+	})
+	other := w.participant(t, "orders", nil)
+	if v, err := other.CommitOnePhase(ctx, later(w.branch(3), 1)); !errors.Is(err, dtc.ErrNoAnswer) {
+		t.Errorf("the next incarnation was answered %v, %v while an earlier commit was under way", v, err)
+	}
+	if err := held.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if o := settled(t, other, later(w.branch(3), 1)); o != dtc.RolledBack {
+		t.Errorf("settled as %v", o)
+	}
+	w.committed(t, b.XID, true, "passed before the fence was raised")
+}
+
+// TestOneAfterSettle: what is settled stays so for a call that is still under way elsewhere.
+func TestOneAfterSettle(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	p := w.through(t, wire.MySQL)
+	b := w.branch(1)
+	trap := p.proxy.Arm(atOnePhase, 1, wire.StallRequest)
+	late := make(chan dtc.Vote, 1)
+	go func() {
+		v, _ := p.db.CommitOnePhase(background(t), b)
+		late <- v
+	}()
+	<-trap.Hit()
+	if o := settled(t, w.db, b); o != dtc.RolledBack {
+		t.Errorf("settled as %v", o)
+	}
+	trap.Release()
+	if v := <-late; v != dtc.VoteAbort {
+		t.Errorf("a late call was answered %v", v)
+	}
+	w.committed(t, b.XID, false, "settled")
+	w.clean(t)
+}
+
+// TestOneRemembers: evidence goes when it is below low water and old enough, and then
+// nobody says that there was none.
+func TestOneRemembers(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	ctx := background(t)
+	old, shut, young, open := w.branch(1), w.branch(2), w.branch(3), w.branch(4)
+	for _, b := range []dtc.Branch{old, young} {
+		if v, err := w.db.CommitOnePhase(ctx, b); v != dtc.VoteCommit || err != nil {
+			t.Fatal(v, err)
+		}
+	}
+	if o := settled(t, w.db, shut); o != dtc.RolledBack {
+		t.Fatal(o)
+	}
+	w.exec(t, "UPDATE dtc_once SET ended = ended - INTERVAL 2 HOUR WHERE seq = 1")
+	prune := func(low uint64, want int) {
+		t.Helper()
+		b := w.branch(9)
+		b.LowWater = w.branch(low).XID
+		if o := settled(t, w.db, b); o != dtc.RolledBack {
+			t.Fatal(o)
+		}
+		if n, err := w.db.Prune(ctx); n != want || err != nil {
+			t.Errorf("below %d: dropped %d, error %v, want %d", low, n, err, want)
+		}
+	}
+	prune(1, 0)
+	working, err := w.admin.Begin() // a branch in work, whose row nobody waits for
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer working.Rollback()
+	if _, err := working.Exec("INSERT INTO dtc_once VALUES ('orders', ?, 'working', 1, 7, 1, NULL, 'committed', UTC_TIMESTAMP())", w.log.String()); err != nil {
+		t.Fatal(err)
+	}
+	prune(5, 2)
+	for _, tt := range []struct {
+		b    dtc.Branch
+		want dtc.Outcome
+	}{{old, dtc.OutcomeUnknown}, {young, dtc.Committed}, {shut, dtc.RolledBack}, {open, dtc.RolledBack}} {
+		if o := settled(t, w.db, tt.b); o != tt.want {
+			t.Errorf("%s: settled as %v, want %v", tt.b.TxID, o, tt.want)
+		}
+	}
+	if err := working.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	prune(5, 2) // what was sealed just now
+	for _, b := range []dtc.Branch{old, shut, open} {
+		if v, err := w.db.CommitOnePhase(ctx, b); v != dtc.VoteAbort || err == nil || errors.Is(err, dtc.ErrNoAnswer) {
+			t.Errorf("%s, below low water: %v, %v", b.TxID, v, err)
+		}
+	}
+	w.committed(t, old.XID, true, "old")
+	w.committed(t, shut.XID, false, "shut")
+	w.committed(t, open.XID, false, "open")
+}
+
+// TestOneSnapshot: the row of the fence has changed since the branch has begun to read.
+func TestOneSnapshot(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	w.pool = openPool(t, connector(t, w.dsn+"?innodb_snapshot_isolation=1"))
+	db := w.participant(t, "orders", nil)
+	c := open(t, db)
+	ctx := background(t)
+	var xid dtc.XID
+	_ = c.Run(ctx, "reads-first", func(ctx context.Context, tx *dtc.Tx) error {
+		xid = tx.XID()
+		b := dtc.Branch{Participant: "orders", XID: xid, TxID: "reads-first", Attempt: 1}
+		other := b
+		other.XID.Seq, other.TxID = xid.Seq+1000, "other"
+		if _, err := db.Settle(ctx, other); err != nil { // which fences off
+			t.Error(err)
+		}
+		if err := db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) error {
+			var n int
+			if err := q.QueryRowContext(ctx, "SELECT COUNT(*) FROM token").Scan(&n); err != nil {
+				return err
+			}
+			w.exec(t, "UPDATE dtc_fence SET low_seq = low_seq + 1")
+			return insert(ctx, q, tx.XID())
+		}); err != nil {
+			t.Error(err)
+		}
+		if v, err := db.CommitOnePhase(ctx, b); v != dtc.VoteCommit || err != nil {
+			t.Errorf("answered %v, %v", v, err)
+		}
+		return nil
+	})
+	w.committed(t, xid, true, "fence changed")
+}
+
+// TestOneDeadlock: the victim of a deadlock is rolled back, whatever its client believes.
+func TestOneDeadlock(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	w.exec(t, "CREATE TABLE stock (id int PRIMARY KEY, n int) ENGINE=InnoDB")
+	w.exec(t, "INSERT INTO stock VALUES (1, 10), (2, 20)")
+	ctx := background(t)
+	c := open(t, w.db)
+	heavy, err := w.admin.Begin() // has changed more, so it is not the victim
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer heavy.Rollback()
+	for _, sql := range []string{"INSERT INTO token SELECT seq FROM seq_1_to_500", "UPDATE stock SET n = 0 WHERE id = 2"} {
+		if _, err := heavy.Exec(sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var xid dtc.XID
+	_ = c.Run(ctx, "victim", func(ctx context.Context, tx *dtc.Tx) error {
+		xid = tx.XID()
+		_ = w.db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) error {
+			if err := insert(ctx, q, xid); err != nil {
+				return err
+			}
+			if _, err := q.ExecContext(ctx, "UPDATE stock SET n = n + 1 WHERE id = 1"); err != nil {
+				return err
+			}
+			both := make(chan error, 1)
+			go func() {
+				_, err := heavy.Exec("UPDATE stock SET n = 0 WHERE id = 1")
+				both <- err
+			}()
+			_, err := q.ExecContext(ctx, "UPDATE stock SET n = n + 1 WHERE id = 2")
+			if numberOf(err) != 1213 {
+				t.Errorf("no victim: %v", err)
+			}
+			if err := <-both; err != nil {
+				t.Errorf("the other: %v", err)
+			}
+			return nil // swallowed
+		})
+		v, err := w.db.CommitOnePhase(ctx, dtc.Branch{Participant: "orders", XID: xid, TxID: "victim", Attempt: 1})
+		if v != dtc.VoteAbort || !strings.Contains(err.Error(), "1213") {
+			t.Errorf("answered %v, %v", v, err)
+		}
+		return errors.New("over")
+	})
+	w.committed(t, xid, false, "victim")
+	if err := heavy.Rollback(); err != nil {
+		t.Error(err)
+	}
+	w.clean(t)
+}
+
+// TestOneDo: the work of calls of Do is committed, or undone without a word to the tables.
+func TestOneDo(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	c := open(t, w.db)
+	never := errors.New("over")
+	for id, want := range map[dtc.TxID]bool{"settled": false, "committed": true} {
+		var b dtc.Branch
+		_ = c.Run(background(t), id, func(ctx context.Context, tx *dtc.Tx) error {
+			b = dtc.Branch{Participant: "orders", XID: tx.XID(), TxID: id, Attempt: 1}
+			if err := w.db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) error { return insert(ctx, q, b.XID) }); err != nil {
+				t.Error(err)
+			}
+			if !want {
+				if o := settled(t, w.db, b); o != dtc.RolledBack {
+					t.Errorf("settled as %v", o)
+				}
+				if n := w.count(t, "SELECT COUNT(*) FROM dtc_once WHERE tx_id = ?", string(id)); n != 0 {
+					t.Errorf("%d rows of a branch that has never been sent", n)
+				}
+				if err := w.db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) error { return insert(ctx, q, b.XID) }); err != nil {
+					t.Logf("after it was settled: %v", err)
+				}
+				_ = settled(t, w.db, b)
+			}
+			if v, err := w.db.CommitOnePhase(ctx, b); (v == dtc.VoteCommit) != want || errors.Is(err, dtc.ErrNoAnswer) {
+				t.Errorf("%s: answered %v, %v", id, v, err)
+			}
+			if v, _ := w.db.CommitOnePhase(ctx, b); (v == dtc.VoteCommit) != want {
+				t.Errorf("%s, again: answered %v", id, v)
+			}
+			return never
+		})
+		w.committed(t, b.XID, want, string(id))
+	}
+	w.clean(t)
+}
+
+// TestOneNot: what takes two phases, and what an id that was committed before does to it.
+func TestOneNot(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	ctx := background(t)
+	b := w.branch(1)
+	adopted := later(b, 2)
+	adopted.Payload = []byte(`{"adopted":true}`)
+	two := w.participant(t, "orders", &mysql.Options{TwoPhases: true})
+	if !w.db.CanOnePhase(b) || w.db.CanOnePhase(adopted) || two.CanOnePhase(b) {
+		t.Error("what takes one phase, and what two")
+	}
+	if v, err := w.db.CommitOnePhase(ctx, b); v != dtc.VoteCommit || err != nil {
+		t.Fatal(v, err)
+	}
+	if err := prepareAside(ctx, w.pool, w.db, adopted.XID, adopted.TxID, func(q *sql.Conn) error {
+		_, err := q.ExecContext(ctx, "INSERT INTO token (xid) VALUES ('"+adopted.XID.String()+"')")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	// A rollback must follow, so it is no refusal.
+	if v, err := two.Prepare(ctx, adopted); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) || errors.Is(err, dtc.Refuse(nil)) {
+		t.Errorf("answered %v, %v", v, err)
+	}
+	if err := two.Rollback(ctx, adopted); err != nil {
+		t.Error(err)
+	}
+	w.committed(t, adopted.XID, false, "adopted")
+	w.clean(t)
+}
