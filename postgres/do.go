@@ -94,9 +94,6 @@ func drop(c *pgx.Conn) {
 // a savepoint. The context given to fn ends with ctx and when the transaction is rolled
 // back under it.
 func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Context, q pgx.Tx) error) error {
-	if err := d.raiseFence(ctx, tx.XID()); err != nil { // before a transaction takes its snapshot
-		return err
-	}
 	// The session stands in the table before the branch is enlisted: from then on it
 	// may be rolled back, and whoever does that must find it.
 	xid := tx.XID()
@@ -115,6 +112,12 @@ func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Conte
 		return err
 	}
 	defer s.unlock()
+	if s.err == nil && s.conn == nil { // before a transaction takes its snapshot
+		if err := d.raiseFence(ctx, xid); err != nil {
+			s.end(err)
+			return err
+		}
+	}
 	return d.do(ctx, s, fn)
 }
 
