@@ -139,7 +139,7 @@ func (x *explorer) heal(w *world, me uint32) bool {
 	var rest []move
 	for range maxHeal {
 		h := x.sum(&at)
-		if x.set.has(h, healed) {
+		if x.set.isHealed(h) {
 			break
 		}
 		x.path = append(x.path, h)

@@ -89,7 +89,7 @@ func (x *pairWalker) heal(w *pair) (made []pairMove, ok bool) {
 	var path []sum
 	for range maxHeal {
 		h := x.sum(&at)
-		if x.set.has(h, healed) {
+		if x.set.isHealed(h) {
 			break
 		}
 		path = append(path, h)

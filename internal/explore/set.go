@@ -60,8 +60,8 @@ func (s *set) mark(h sum, m uint64) (had uint64) {
 	return had
 }
 
-// has reports whether a sum has all of the marks.
-func (s *set) has(h sum, m uint64) bool { return s.find(h).lo&marks&m == m }
+// isHealed reports whether a sum has the mark healed.
+func (s *set) isHealed(h sum) bool { return s.find(h).lo&healed != 0 }
 
 // find returns the slot that holds h, or the one to put it into.
 func (s *set) find(h sum) *sum {
