@@ -11,7 +11,8 @@ import "context"
 // transaction committed. It keeps, in the same atomic step as the work, the evidence: that
 // this log's TxID was committed, under which XID, for which payload. It keeps it
 // as long as the same request may come again, and as long as the XID is not below
-// low water.
+// low water. If it judges the former by age, that age must exceed the longest time for which
+// it may be out of reach while the same request is run again and waits to be settled.
 //
 // What it promises, beside what a [Participant] does:
 //
