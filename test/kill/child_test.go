@@ -160,9 +160,10 @@ func (w *work) execute(caller int, id dtc.TxID, rng *rand.Rand, hasty bool) {
 
 // shapes are drawn from, so what stands here twice comes twice as often.
 var shapes = []string{
-	"www-", "www-", "www-", "-ww-", "w-w-", "w---", // one forced write
-	"wwww", "wwww", "w--w", "-www", "---w", // two, because of the plain one
-	"wwr-", "rww-", "rwww", "wwwr", // somebody only reads
-	"rr--", "r--r", // everybody does
-	"nww-", "wwwn", "wnrw", // somebody declines
+	"www--", "www--", "www--", "-ww--", "w-w--", "w---w", // one forced write
+	"wwww-", "wwww-", "w--ww", "-www-", "---w-", // two, because of the plain one
+	"wwr--", "rww--", "rwww-", "wwwr-", // somebody only reads
+	"rr---", "r--r-", // everybody does
+	"nww--", "wwwn-", "wnrw-", // somebody declines
+	"----w", "----w", "----w", "----w", "----n", "----r", // in one phase: no forced write
 }

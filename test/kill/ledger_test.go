@@ -47,7 +47,7 @@ type counts struct {
 	recovered, orphans, planted, warnings       int
 	checks, segments, records                   int
 	readOnlyChanged                             int
-	calls, ids                                  int
+	calls, ids, onePhase                        int
 }
 
 func newLedger() *ledger {
@@ -144,8 +144,8 @@ func (c counts) String() string {
 	return fmt.Sprintf("%d kills (%d before opening, %d while opening, %d while finishing what was found, %d at work)\n"+
 		"told %d committed, %d rolled back; %d under way at a kill; %d repeats told the same, %d rolled back ids run again\n"+
 		"%d transactions recovered, %d orphans swept (%d planted), %d looks into the files, %d warnings, %d read-only outcomes forgotten\n"+
-		"the log has %d segments, %d records; the history has %d calls and kills, of %d ids",
+		"the log has %d segments, %d records; the history has %d calls and kills, of %d ids; %d committed in one phase",
 		c.kills, c.unborn, c.opening, c.recovering, c.working,
 		c.committed, c.rolledBack, c.underWay, c.repeats, c.reruns,
-		c.recovered, c.orphans, c.planted, c.checks, c.warnings, c.readOnlyChanged, c.segments, c.records, c.calls, c.ids)
+		c.recovered, c.orphans, c.planted, c.checks, c.warnings, c.readOnlyChanged, c.segments, c.records, c.calls, c.ids, c.onePhase)
 }

@@ -67,6 +67,7 @@ func wantEnough(t *testing.T, c counts, kills int) {
 		{"orphans planted", c.planted, kills / 16},
 		{"orphans rolled back by the sweep", c.orphans, min(1, kills/16)},
 		{"looks into log and databases", c.checks, kills / 16},
+		{"ids committed in one phase", c.onePhase, kills / 4},
 		{"segments of logs", c.segments, 1},
 	} {
 		tally.Add(t, "killed processes", w.what, int64(w.got), int64(w.least))
@@ -80,6 +81,8 @@ func TestBreaksAreFound(t *testing.T) {
 		toldTooEarly: {"told committed, and not there", "cannot all be true"},
 		commitLost:   {"still held"},
 		voteLost:     {"are unfinished"},
+
+		oracle.NoProof: {"whether there is proof of it is false"},
 	} {
 		t.Run(breakage, func(t *testing.T) {
 			l := newLoop(t, 1, breakage)

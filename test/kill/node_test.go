@@ -15,12 +15,16 @@ import (
 	"github.com/dtc-project/dtc/wal"
 )
 
-// The participants, each with a database of its own. The last one is plain: it
-// cannot list what it holds in doubt, so its transactions force their prepare
-// record and the others don't.
-var services = [...]string{"a", "b", "c", "plain"}
+// The participants, each with a database of its own. Plain cannot list what it holds in
+// doubt, so its transactions force their prepare record and the others don't. Once commits
+// in one phase.
+var services = [...]string{"a", "b", "c", "plain", "once"}
 
-const plain = len(services) - 1
+// The numbers of two of them.
+const (
+	plain = 3
+	once  = 4
+)
 
 // shapeOf returns the shape of an id, or "" if it is none of ours.
 func shapeOf(id dtc.TxID) string {
@@ -29,6 +33,12 @@ func shapeOf(id dtc.TxID) string {
 		return ""
 	}
 	return shape
+}
+
+// onePhase reports whether a transaction commits in one phase.
+func onePhase(id dtc.TxID) bool {
+	shape := shapeOf(id)
+	return shape != "" && strings.Trim(shape[:once], "-") == "" && shape[once] != oracle.Absent
 }
 
 func branches(id dtc.TxID) []dtc.Branch {
@@ -48,7 +58,8 @@ func openDatabase(dir string, service int) (*sql.DB, error) {
 // node is a coordinator with its participants.
 type node struct {
 	*dtc.Coordinator
-	dbs []*sql.DB
+	dbs  []*sql.DB
+	once *oracle.Once
 }
 
 // openNode opens a node. say gets a line for all that the parent counts or does
@@ -79,13 +90,9 @@ func openNode(dir, breakage string, say func(format string, args ...any)) (*node
 			return nil, err
 		}
 		n.dbs = append(n.dbs, db)
-		g, err := oracle.NewGuard(db, services[i])
+		p, err := n.participant(db, i, breakage)
 		if err != nil {
 			return nil, err
-		}
-		p := broken(g, breakage)
-		if i == plain {
-			p = struct{ dtc.Participant }{p} // hides InDoubt
 		}
 		cfg.Participants = append(cfg.Participants, p)
 	}
@@ -99,6 +106,23 @@ func openNode(dir, breakage string, say func(format string, args ...any)) (*node
 	}
 	say("open")
 	return n, nil
+}
+
+func (n *node) participant(db *sql.DB, i int, breakage string) (dtc.Participant, error) {
+	if i == once {
+		var err error
+		n.once, err = oracle.NewOnce(db, services[i], breakage)
+		return n.once, err
+	}
+	g, err := oracle.NewGuard(db, services[i])
+	if err != nil {
+		return nil, err
+	}
+	p := broken(g, breakage)
+	if i == plain {
+		p = struct{ dtc.Participant }{p} // hides InDoubt
+	}
+	return p, nil
 }
 
 // segmentSize is small, so that kills also fall between two segments.

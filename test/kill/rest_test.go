@@ -69,7 +69,8 @@ func (l *loop) finish(n *node) error {
 	for _, id := range l.order {
 		t := l.tales[id]
 		heard := l.history.Call(sim.Op{Kind: sim.OpOutcome, ID: string(id)})
-		outcome, err := n.Outcome(context.Background(), id)
+		info, err := n.Prove(context.Background(), id)
+		outcome := info.Outcome
 		heard(asked[outcome])
 		switch {
 		case err != nil && !errors.Is(err, dtc.ErrUnknownTx):
@@ -85,8 +86,25 @@ func (l *loop) finish(n *node) error {
 		case t.known == "":
 			l.fail("%s: %s, though a participant declined", id, outcome)
 		}
+		if err := l.prove(n, id); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// prove looks whether the participant that commits in one phase has proof of what was
+// committed so, and of nothing else.
+func (l *loop) prove(n *node, id dtc.TxID) error {
+	x, err := n.once.Prove(context.Background(), n.ID(), id)
+	known, proven := l.tales[id].known, !x.IsZero()
+	if want := known == committed && onePhase(id); err == nil && proven != want {
+		l.fail("%s: it ended as %q, and whether there is proof of it is %v", id, known, proven)
+	}
+	if onePhase(id) && known == committed {
+		l.counts.onePhase++
+	}
+	return err
 }
 
 // asked is what an outcome says. One that is unknown comes with an error, which whoever
