@@ -71,7 +71,7 @@ func (k *knowledge) decidedOnce(t *tx, o dtc.Outcome) {
 // stated checks that an operator's word about a transaction in one phase is its outcome.
 // The caller holds k.mu.
 func (k *knowledge) stated(t *tx, o dtc.Outcome) {
-	if s := t.phase.stated; s != dtc.OutcomeUnknown && s != o {
+	if s := t.phase.stated; s != dtc.OutcomeUnknown && s != o && k.w.plan.faults&Forgets == 0 {
 		k.w.violation("operator", "an operator has said that %s is %s, and it is told %s", short(t.xid), s, o)
 	}
 }
