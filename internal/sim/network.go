@@ -24,6 +24,7 @@ type call struct {
 	log    dtc.LogID // of a listing
 	deaf   bool      // does not notice that its context ends
 	closed bool      // nobody listens any more
+	stale  bool      // its context had ended when it left
 	reply  chan reply
 }
 
@@ -113,7 +114,7 @@ func (r remote) call(ctx context.Context, c *call) reply {
 		}
 		return r.here(ctx, c)
 	}
-	if !w.gate(p.life, c.name, quick, func() { w.leaves(c); w.transmit(c) }) {
+	if !w.gate(p.life, c.name, quick, func() { c.stale = ctx.Err() != nil; w.leaves(c); w.transmit(c) }) {
 		return silent(errDead)
 	}
 	done := ctx.Done()
