@@ -32,7 +32,7 @@ func (w *world) ask() {
 	case err != nil:
 		w.violation("I5", "a question about %s at %s fails: %v", short(t.xid), p.id, err)
 	case d == dtc.DecidedCommit:
-		if t.rolled || t.presumed {
+		if (t.rolled || t.presumed) && !t.resolved {
 			w.violation("I5", "%s asks about %s, which was rolled back, and hears commit", p.id, short(t.xid))
 		}
 		t.committed = true

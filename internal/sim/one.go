@@ -43,6 +43,7 @@ type proofKey struct {
 // proof is the evidence that an id was committed in one phase.
 type proof struct {
 	xid     dtc.XID
+	last    dtc.XID // the latest that it was the answer for
 	payload string
 	vote    dtc.Vote
 	at      time.Duration
@@ -144,11 +145,11 @@ func (o *one) enter(b dtc.Branch) {
 func (o *one) drop(log dtc.LogID, low dtc.XID) {
 	old := o.w.now() - o.w.plan.retention
 	for key, e := range o.proofs {
-		if key.log == log && e.xid.Compare(low) < 0 && e.at < old {
+		if key.log == log && e.last.Compare(low) < 0 && e.at < old {
 			delete(o.proofs, key)
 			o.once.dropped = true
-			if o.below[log].Compare(e.xid) <= 0 {
-				o.below[log] = dtc.XID{Log: log, Incarnation: e.xid.Incarnation, Seq: e.xid.Seq + 1}
+			if o.below[log].Compare(e.last) <= 0 {
+				o.below[log] = dtc.XID{Log: log, Incarnation: e.last.Incarnation, Seq: e.last.Seq + 1}
 			}
 		}
 	}

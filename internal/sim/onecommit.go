@@ -71,9 +71,17 @@ func (o *one) commitOnce(b dtc.Branch) (dtc.Vote, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if e, ok := o.proofs[o.key(b)]; ok {
-		if !e.serves(b) {
-			return dtc.VoteAbort, conflicts(b)
+		if r := o.rows[b.XID]; e.xid != b.XID && r != nil {
+			return r.answer()
 		}
+		if !e.serves(b) && (e.xid == b.XID || o.isBelow(b.XID)) {
+			return dtc.VoteAbort, conflicts(b)
+		} else if !e.serves(b) {
+			r := &oneRow{dtctest.Aborted, conflicts(b)} // so that it is settled like that
+			o.rows[b.XID] = r
+			return r.answer()
+		}
+		o.served(e, b)
 		return e.vote, nil
 	}
 	r := o.rows[b.XID]
@@ -98,9 +106,19 @@ func (o *one) commitOnce(b dtc.Branch) (dtc.Vote, error) {
 	}
 	o.rows[b.XID] = r
 	if vote != dtc.VoteAbort {
-		o.proofs[o.key(b)] = proof{b.XID, string(b.Payload), vote, o.w.now()}
+		o.proofs[o.key(b)] = proof{b.XID, b.XID, string(b.Payload), vote, o.w.now()}
 	}
 	return vote, err
+}
+
+// served notes that evidence answers for one more XID: it is kept as long as that one may
+// be asked for. The caller holds o.mu.
+func (o *one) served(e proof, b dtc.Branch) {
+	if e.last.Compare(b.XID) < 0 {
+		e.last = b.XID
+	}
+	e.at = o.w.now()
+	o.proofs[o.key(b)] = e
 }
 
 // Settle implements [dtc.OnePhaser].
@@ -114,7 +132,8 @@ func (o *one) Settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) {
 	r := o.rows[b.XID]
 	e, proven := o.proofs[o.key(b)]
 	switch {
-	case proven && (e.xid == b.XID || e.serves(b)):
+	case proven && (e.xid == b.XID || r == nil && e.serves(b)):
+		o.served(e, b)
 		return dtc.Committed, nil
 	case r == nil && b.XID.Compare(o.below[b.XID.Log]) < 0:
 		return dtc.OutcomeUnknown, nil

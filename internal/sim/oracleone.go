@@ -37,8 +37,8 @@ func (k *knowledge) leavesOnce(t *tx, c *call) {
 	if len(t.branches) > 1 {
 		k.w.violation("I1", "%s of %s, which has %d branches, leaves for %s", c.verb, short(t.xid), len(t.branches), c.to.id)
 	}
-	if c.verb == verbOnce && !c.stale && (t.committed || t.rolled) && !t.resolved {
-		k.w.violation("I2", "%s is decided, and is sent to %s in one phase", short(t.xid), c.to.id)
+	if c.verb == verbOnce && !c.stale && t.rolled && !t.resolved {
+		k.w.violation("I2", "%s is rolled back, and is sent to %s in one phase", short(t.xid), c.to.id)
 	}
 }
 

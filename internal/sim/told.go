@@ -68,6 +68,9 @@ func (k *knowledge) hears(j *job, a Answer, called time.Duration) {
 		if remembers && i.told == dtc.RolledBack && !i.forgotten && last.writes() {
 			w.violation("I4", "%s was told rolled back, and now committed", i.id)
 		}
+		if j.kind == OpProve {
+			return // a participant remembers it, and not the coordinator
+		}
 		i.told, i.forgotten, i.toldAt, i.forced = dtc.Committed, false, w.now(), last.writes() && !last.phase.once
 	case RolledBack:
 		c.RolledBack++

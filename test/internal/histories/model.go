@@ -58,7 +58,7 @@ func (s state) unseen(x *step) state {
 	s.live &^= x.over
 	for {
 		before := s
-		if s.ended()&x.forgotten != 0 || s.live&x.refused != 0 {
+		if (s.ended()|(s.found|s.once.doubt|s.once.bound)&x.once)&x.forgotten != 0 || s.live&x.refused != 0 {
 			s.unknown = true
 		}
 		s.loggedCommitted |= (s.committed | s.hazardCommitted) & x.forgotten
@@ -93,9 +93,9 @@ func (s state) after(x *step) state {
 func (s state) next(x *step) state {
 	switch x.Kind {
 	case sim.OpPowerLost, sim.OpKilled:
-		return s.crash(x).replayed(s)
+		return s.crash(x).replayed(s, x)
 	case sim.OpClosed:
-		return s.closed(x).replayed(s)
+		return s.closed(x).replayed(s, x)
 	case sim.OpExecute:
 		return s.executed(x).logged(s, x)
 	case sim.OpOutcome:
@@ -120,11 +120,13 @@ func (s state) logged(before state, x *step) state {
 
 // replayed lets the next process remember what stands in the log, if nothing that came
 // later does.
-func (s state) replayed(before state) state {
+func (s state) replayed(before state, x *step) state {
 	s.loggedCommitted, s.loggedRolledBack = before.loggedCommitted, before.loggedRolledBack
 	if s.unknown {
 		s.committed |= s.loggedCommitted
 		s.rolledBack |= s.loggedRolledBack
+		s.once.bound |= s.loggedCommitted & x.once // its participant is asked again
+		s.found |= s.loggedRolledBack & x.once
 	}
 	return s
 }

@@ -27,7 +27,7 @@ func (s state) ran(x *step) state {
 			s.live |= x.starts &^ same
 		}
 	}
-	s.once.late |= s.committed & x.once & x.forgotten
+	s.once.late |= s.committed&x.once&x.forgotten | s.once.lost
 	s.committed |= s.once.bound | s.once.doubt
 	s.rolledBack |= s.once.doubt
 	return s
