@@ -35,15 +35,15 @@ func (s state) ran(x *step) state {
 
 // crashed says what a crash leaves of runs in one phase. Told rolled back, a branch is
 // unable to commit for ever; told committed, its id has the evidence for ever.
-func (before state) crashed(x *step) once {
-	committed := (before.committed | before.hazardCommitted) & x.once
+func (s state) crashed(x *step) once {
+	committed := (s.committed | s.hazardCommitted) & x.once
 	o := once{
-		lost:  before.once.lost | before.once.bound | committed,
-		bound: before.once.bound | committed,
-		doubt: before.once.doubt | before.live&x.once&^x.refused,
-		late:  before.once.late | before.once.doubt | before.live&x.once&^x.refused,
+		lost:  s.once.lost | s.once.bound | committed,
+		bound: s.once.bound | committed,
+		doubt: s.once.doubt | s.live&x.once&^x.refused,
+		late:  s.once.late | s.once.doubt | s.live&x.once&^x.refused,
 	}
-	if before.once.lost != 0 {
+	if s.once.lost != 0 {
 		o.doubt |= x.written & x.once // which finds the evidence of the other
 	}
 	return o
@@ -51,10 +51,10 @@ func (before state) crashed(x *step) once {
 
 // closedOnce is crashed after a close in order. Of what was grown and settled before it
 // was to be committed the log has nothing.
-func (before state) closedOnce(x *step) once {
-	o := before.crashed(x)
-	committed := (before.committed | before.hazardCommitted) & x.once
-	o.lost = before.once.lost | (before.once.bound|committed)&x.grown
+func (s state) closedOnce(x *step) once {
+	o := s.crashed(x)
+	committed := (s.committed | s.hazardCommitted) & x.once
+	o.lost = s.once.lost | (s.once.bound|committed)&x.grown
 	return o
 }
 
