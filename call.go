@@ -28,6 +28,7 @@ func (t *txn) call(br *branchRun, verb protocol.Verb) {
 	l, trace := br.lane, t.c.cfg.Trace
 	if (verb == protocol.Rollback || verb == protocol.Settle) && t.stopped() {
 		br.failures, br.lastError = br.failures+1, "a recovery hold covers it: it is not called"
+		l.uncalled()
 		t.step(protocol.NoAnswer{Branch: br.index, Verb: verb})
 		return
 	}

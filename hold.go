@@ -194,13 +194,13 @@ func checkReason(reason, what string) error {
 func (c *Coordinator) reach(t *txn) bool {
 	c.mu.Lock()
 	covered := t.undecided && c.hold.Load().covers(t.xid.Incarnation.Number)
-	parked := t.parking
-	t.reached = t.reached || !parked && !covered
+	parked, before := t.parking, t.reached
+	t.reached = before || !parked && !covered
 	c.mu.Unlock()
 	switch {
 	case parked:
 		return false
-	case !covered:
+	case before || !covered: // a hold that begins later does not park it any more
 		return true
 	}
 	c.holds.Lock()

@@ -324,3 +324,25 @@ func TestHoldOutlivesAPresumption(t *testing.T) {
 		}
 	})
 }
+
+// TestResolveAfterHold: a hold begins when recovery already rolls back what it found.
+// That one can be resolved as before.
+func TestResolveAfterHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := services("a", "b")
+		disk, _ := undecided(t, list)
+		list[0].Crash()
+		c := open(t, disk, &dtc.Config{Participants: participants(list)})
+		time.Sleep(time.Minute)
+		if err := c.Hold(t.Context(), "it was restored"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Resolve(t.Context(), "t", "a", dtc.RolledBack, "it is gone for ever"); err != nil {
+			t.Fatal(err)
+		}
+		if o, err := c.Outcome(t.Context(), "t"); o != dtc.RolledBack || err != nil {
+			t.Errorf("its outcome is %v, %v", o, err)
+		}
+		closed(t, c)
+	})
+}

@@ -266,6 +266,17 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 	wake(due)
 }
 
+// uncalled notes that a commit or rollback that was let go has called nobody: another
+// one may be the probe.
+func (l *lane) uncalled() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.probing = false
+	if l.finishQ.len() > 0 {
+		l.start()
+	}
+}
+
 func wake(due waitHeap) {
 	for _, w := range due {
 		w.br.tx.handle(protocol.RetryDue{Branch: w.br.index})

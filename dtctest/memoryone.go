@@ -87,8 +87,16 @@ func (m *Memory) CommitOnePhase(ctx context.Context, b dtc.Branch) (dtc.Vote, er
 	}
 	if e, ok := m.evidence[keyOf(b)]; ok {
 		defer m.mu.Unlock()
-		if !e.serves(b) {
+		switch {
+		case r != nil && e.xid != b.XID:
+			return r.vote()
+		case !e.serves(b) && (r != nil || m.isBelow(b.XID)):
 			return dtc.VoteAbort, conflict(b)
+		case !e.serves(b):
+			r := &memoryRow{state: Aborted, cause: conflict(b)} // so it is settled like that
+			m.rows[b.XID] = r
+			m.counts.Aborted++
+			return r.vote()
 		}
 		return e.vote, nil
 	}
@@ -100,6 +108,11 @@ func (m *Memory) CommitOnePhase(ctx context.Context, b dtc.Branch) (dtc.Vote, er
 		return m.firstOnePhase(ctx, b)
 	}
 	defer m.mu.Unlock()
+	return r.vote()
+}
+
+// vote repeats what a row stands for.
+func (r *memoryRow) vote() (dtc.Vote, error) {
 	switch r.state {
 	case Committed:
 		return dtc.VoteCommit, nil
@@ -199,7 +212,7 @@ func (m *Memory) Settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) 
 	defer m.mu.Unlock()
 	e, ok := m.evidence[keyOf(b)]
 	switch {
-	case ok && (e.xid == b.XID || e.serves(b)):
+	case ok && (e.xid == b.XID || r == nil && e.serves(b)):
 		return dtc.Committed, nil
 	case r == nil:
 		return m.seal(b.XID), nil

@@ -82,7 +82,10 @@ var oneBreakages = append(brokenIncarnations, []breakage{
 		}
 	}},
 	{"settles a conflict as committed", "refuses another payload", "settle answered committed, want rolled_back", func(_ *Subject, m *Memory, p *brokenOne) {
-		p.settle = func(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) { return m.Settle(ctx, phaseTwo(b)) }
+		p.settle = func(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) {
+			m.lose(b.XID)
+			return m.Settle(ctx, phaseTwo(b))
+		}
 	}},
 	{"prepares another payload", "refuses another payload", "prepare of a committed id", func(_ *Subject, _ *Memory, p *brokenOne) {
 		p.prepare = prepareAnyID(p.Memory)

@@ -32,11 +32,13 @@ func (w *world) ask() {
 	case err != nil:
 		w.violation("I5", "a question about %s at %s fails: %v", short(t.xid), p.id, err)
 	case d == dtc.DecidedCommit:
-		if t.rolled || t.presumed {
+		if (t.rolled || t.presumed) && !t.resolved {
 			w.violation("I5", "%s asks about %s, which was rolled back, and hears commit", p.id, short(t.xid))
 		}
 		t.committed = true
 		k.mustBeDurable(w.proc, t)
+	case d == dtc.DecidedRollback && t.phase.once:
+		// Who holds nothing prepared has no reason to ask.
 	case d == dtc.DecidedRollback:
 		if t.committed && t.writes() {
 			w.violation("I5", "%s asks about %s, which was committed, and hears rollback", p.id, short(t.xid))
@@ -92,7 +94,7 @@ func (w *world) reregister() {
 		return // it is out already
 	}
 	w.post(p.life, q.id+" is put back", span{time.Millisecond, 10 * time.Second}, func() {
-		if err := p.c.Register(remote{w, p, q}); err != nil {
+		if err := p.c.Register(q.seenBy(p)); err != nil {
 			w.trace("  not put back: ", err.Error())
 		}
 	})
@@ -106,7 +108,8 @@ func (w *world) operate(tries int) {
 	}
 	p := w.proc
 	for info := range p.c.Transactions(dtc.Filter{}) {
-		if info.State != "committing" && info.State != "rolling_back" || info.TxID == "" {
+		doubt := w.inDoubt(&info)
+		if info.State != "committing" && info.State != "rolling_back" && !doubt || info.TxID == "" {
 			continue
 		}
 		b := info.Branches[w.rng.IntN(len(info.Branches))]
@@ -114,13 +117,19 @@ func (w *world) operate(tries int) {
 		w.trace("  OPERATOR: ", short(info.XID), " is ", o.String(), " at ", b.Participant)
 		k := w.know
 		k.mu.Lock()
-		k.tx(info.XID, info.TxID).resolved = true
+		t := k.tx(info.XID, info.TxID)
+		before := t.resolved
+		t.resolved = true
 		k.mu.Unlock()
 		w.operating = true // one at a time: they wait for each other
+		began := w.now()
 		w.goes(func() {
 			err := p.c.Resolve(context.Background(), info.TxID, b.Participant, o, "by hand")
 			if err != nil {
 				w.note("not resolved: " + err.Error())
+			}
+			if doubt {
+				w.says(p, t, o, err, before, began)
 			}
 			w.post(nil, "the operator is done", instant, func() { w.operating = false })
 		})

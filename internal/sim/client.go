@@ -39,6 +39,7 @@ type job struct {
 	request int
 	orders  []dtc.Branch
 	reads   bool          // some request of the id reads only
+	once    bool          // some request of the id may be committed in one phase
 	limit   time.Duration // of its patience; 0: for ever
 	tries   int
 	undo    bool // it ends in Rollback, or the function of Run fails
@@ -58,7 +59,7 @@ func orderOf(payload []byte) order {
 
 // jobs draws what the clients do. The same id is asked for several times, by one
 // client or by several, and now and then with another request.
-func (w *world) hire(r *rand.Rand) {
+func (w *world) hire(r, one *rand.Rand) {
 	s := &w.plan
 	ids := max(2, s.clients*s.perClient*2/3)
 	type known struct {
@@ -72,6 +73,9 @@ func (w *world) hire(r *rand.Rand) {
 		pool[i].undo = r.IntN(6) == 0
 		for q := range pool[i].requests {
 			pool[i].requests[q] = w.order(r, q)
+			if s.faults&OnePhases != 0 && one.IntN(3) > 0 {
+				pool[i].requests[q] = w.single(one, q)
+			}
 		}
 	}
 	for n := range s.clients {
@@ -83,6 +87,7 @@ func (w *world) hire(r *rand.Rand) {
 				kind: OpExecute, style: k.style, id: dtc.TxID("t" + strconv.Itoa(i)), undo: k.undo,
 				orders: k.requests[0], reads: onlyReads(k.requests[0]) || onlyReads(k.requests[1]), tries: 1 + r.IntN(6), asInfo: r.IntN(3) == 0,
 			}
+			j.once = w.mayOnce(k.requests[0], k.requests[1])
 			switch r.IntN(12) {
 			case 0, 1:
 				j.kind = OpOutcome
@@ -93,6 +98,9 @@ func (w *world) hire(r *rand.Rand) {
 			}
 			if limit := time.Duration(1 + r.IntN(int(3*time.Second))); s.faults&ClientsGiveUp != 0 && r.IntN(3) == 0 {
 				j.limit = limit
+			}
+			if s.faults&OnePhases != 0 {
+				j.vary(one)
 			}
 			c.jobs = append(c.jobs, j)
 		}
@@ -140,7 +148,7 @@ func (c *client) try(j *job, wait span) Answer {
 	var p *process
 	var began time.Duration
 	var ctx context.Context
-	what := c.name + " " + [...]string{"runs ", "asks for "}[j.kind] + string(j.id) + "/" + strconv.Itoa(j.request)
+	what := c.name + " " + map[OpKind]string{OpExecute: "runs ", OpOutcome: "asks for ", OpProve: "looks for "}[j.kind] + string(j.id) + "/" + strconv.Itoa(j.request)
 	for p == nil {
 		if w.over.Load() {
 			return NoAnswer
@@ -161,13 +169,16 @@ func (c *client) try(j *job, wait span) Answer {
 	defer c.cancel()
 	var a Answer
 	var x dtc.XID
-	if j.kind == OpOutcome {
+	switch j.kind {
+	case OpOutcome:
 		a = c.outcome(p, j)
-	} else {
+	case OpProve:
+		a, x = c.prove(ctx, p, j)
+	default:
 		a, x = c.run(ctx, p, j)
 	}
 	w.know.tells(p, j, a, x)
-	op := j.op(c.n, began)
+	op := w.op(j, c.n, began)
 	heard := w.gate(p.life, c.name+" hears "+answerNames[a]+" of "+string(j.id), quick, func() {
 		c.on = nil
 		op.Return, op.Answer = w.now(), a
@@ -255,6 +266,11 @@ func (c *client) steps(ctx context.Context, p *process, j *job) (Answer, dtc.XID
 	end := p.c.Commit
 	if j.undo {
 		end = p.c.Rollback
+	}
+	if c.w.plan.faults&OnePhases != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, asking)
+		defer cancel()
 	}
 	info, err = end(ctx, j.id, &dtc.TxOptions{XID: x})
 	return c.w.answer(p, info.Outcome, err), info.XID

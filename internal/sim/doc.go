@@ -66,7 +66,11 @@
 //  8. A participant is taken out of the configuration and put back. An operator states
 //     how a branch ended, true or not: from then on that transaction, and no other, may
 //     end in any way, but its log must still be sound.
-//  9. When the clients are done, or after two minutes, everything heals. What is still
+//  9. In half of the runs some participants commit in one phase (see [one]), most
+//     requests have one branch there, clients look for proofs, functions fail now and
+//     then, and an operator begins a recovery hold and ends it. What this draws does not
+//     change the runs without it.
+//  10. When the clients are done, or after two minutes, everything heals. What is still
 //     under way arrives within seconds once the world has come to rest.
 //
 // # What is checked
@@ -76,23 +80,38 @@
 //   - I1, I2: whenever a branch changes (for the guard: in the moment in which its
 //     database commits), none is committed while another is anything but committed,
 //     prepared or read-only; and no prepare leaves after the decision.
+//
 //   - I3: when "committed" leaves the process for the first time, as a message, an
 //     answer, a trace or the answer to a question, the decision is found by the
 //     independent decoder in what the disk would hold if the power went now.
+//
 //   - I4: what was decided or told is never decided, sent or told otherwise, to anybody
 //     and over all restarts. (A rollback that nothing forced may be forgotten in a
 //     crash; an outcome of branches that all were read-only means nothing.)
+//
 //   - I5: a participant that asks is never told anything that turns out wrong.
+//
 //   - I6, I7, I8: a vote is never lost; nothing is prepared again after it was committed
 //     or rolled back, or committed after a rollback; low water never passes what its
 //     receiver has held prepared since before the sender was started.
+//
 //   - I10: what was told committed stays known, unless few outcomes are kept.
+//
 //   - I12: after every crash, power loss and close both decoders find the log sound and
 //     say the same; it opens, unless the disk was at fault.
+//
 //   - I14: the branches of another log are untouched.
+//
 //   - I15: no XID is given out twice.
+//
 //   - I17: nothing is heuristic unless an operator made it so.
+//
 //   - I18: no transaction begins when as many are unfinished as may be.
+//
+//   - In one phase I3 and I4 are about the evidence: what is told committed has it, what is
+//     told rolled back has none of the same request; I7: an id has one effect at a
+//     participant; I8: none after a later run of it was told rolled back. What an
+//     operator said, and the log took, is the outcome.
 //
 // After everything has healed:
 //

@@ -11,10 +11,13 @@ import (
 const grownRequest = 2
 
 // op is what the history has of a call of which nothing was heard yet.
-func (j *job) op(client int, began time.Duration) Op {
+func (w *world) op(j *job, client int, began time.Duration) Op {
 	op := Op{
 		Kind: j.kind, Client: client, ID: string(j.id), Request: j.request,
 		ReadOnly: onlyReads(j.orders), Call: began, Return: -1,
+	}
+	if j.kind == OpExecute {
+		op.OnePhase, op.Evidence = j.once && (j.style == stepping || len(j.orders) == 1), w.evidence(j)
 	}
 	if j.style != executing {
 		// Who joins one that is grown by steps may commit it before the other has

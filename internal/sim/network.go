@@ -24,6 +24,7 @@ type call struct {
 	log    dtc.LogID // of a listing
 	deaf   bool      // does not notice that its context ends
 	closed bool      // nobody listens any more
+	stale  bool      // its context had ended when it left
 	reply  chan reply
 }
 
@@ -31,9 +32,23 @@ type reply struct {
 	vote dtc.Vote
 	err  error
 	list []dtc.InDoubtBranch
+
+	outcome dtc.Outcome // of a settle
+	xid     dtc.XID     // of a proof
 }
 
 const verbList = "list"
+
+// about names what a call is about.
+func (c *call) about() string {
+	switch c.verb {
+	case verbList:
+		return ""
+	case verbProve:
+		return " " + string(c.branch.TxID)
+	}
+	return " " + short(c.branch.XID)
+}
 
 // remote is a participant as a process of the coordinator sees it.
 type remote struct {
@@ -83,8 +98,8 @@ func (r remote) call(ctx context.Context, c *call) reply {
 	w, p := r.w, r.p
 	c.from, c.to, c.reply = p, r.party, make(chan reply, 1)
 	c.name = p.name + " " + c.verb + " " + r.id
-	if c.verb != verbList {
-		c.name += " " + short(c.branch.XID) + " #" + strconv.Itoa(c.branch.Attempt)
+	if c.name += c.about(); c.branch.Attempt > 0 {
+		c.name += " #" + strconv.Itoa(c.branch.Attempt)
 	}
 	if p.dead.Load() {
 		w.gate(p.life, c.name+" of a dead process", instant, nil)
@@ -99,7 +114,7 @@ func (r remote) call(ctx context.Context, c *call) reply {
 		}
 		return r.here(ctx, c)
 	}
-	if !w.gate(p.life, c.name, quick, func() { w.leaves(c); w.transmit(c) }) {
+	if !w.gate(p.life, c.name, quick, func() { c.stale = ctx.Err() != nil; w.leaves(c); w.transmit(c) }) {
 		return silent(errDead)
 	}
 	done := ctx.Done()
@@ -137,10 +152,7 @@ func (r remote) local(ctx context.Context, c *call) reply {
 // transmit decides what becomes of a request.
 func (w *world) transmit(c *call) {
 	w.messages++
-	c.name = "m" + strconv.Itoa(w.messages) + " " + c.verb + " " + c.to.id
-	if c.verb != verbList {
-		c.name += " " + short(c.branch.XID)
-	}
+	c.name = "m" + strconv.Itoa(w.messages) + " " + c.verb + " " + c.to.id + c.about()
 	s := &w.plan
 	if !w.calm && s.faults&Deaf != 0 && w.chance(0.05) {
 		c.deaf = true
@@ -253,6 +265,10 @@ func (r reply) String() string {
 		return "error " + r.err.Error()
 	case r.list != nil:
 		return strconv.Itoa(len(r.list)) + " in doubt"
+	case r.outcome != dtc.OutcomeUnknown:
+		return r.outcome.String()
+	case !r.xid.IsZero():
+		return "committed as " + short(r.xid)
 	}
 	return r.vote.String()
 }

@@ -47,6 +47,7 @@ type tx struct {
 	rolled    bool // told
 	presumed  bool // somebody who asked was told that it is rolled back
 	resolved  bool // an operator has stated something about it
+	phase     phase
 }
 
 // branch is what is known of a branch.
@@ -120,6 +121,11 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 			w.result.Counts.Appends++
 			k.mu.Unlock()
 			w.note(p.name + " appends " + record + " of " + short(t.XID))
+			if record == "one_phase" {
+				k.mu.Lock()
+				w.result.Counts.OnePhases++
+				k.mu.Unlock()
+			}
 		},
 		Forced: func(t dtc.TraceTx, record string, _ time.Duration, err error) {
 			if err == nil && !p.dead.Load() {
@@ -146,8 +152,12 @@ func (k *knowledge) watch(p *process) *dtc.Trace {
 
 // decided checks a decision that may be told. The caller holds k.mu.
 func (k *knowledge) decided(p *process, t *tx, o dtc.Outcome) {
+	k.stated(t, o)
 	if t.resolved {
 		return
+	}
+	if t.phase.once {
+		k.decidedOnce(t, o)
 	}
 	switch o {
 	case dtc.Committed:
@@ -185,8 +195,8 @@ func (t *tx) writes() bool {
 // log must say that it has held the transaction, so that nobody presumes a rollback
 // when that process is gone, and no branch may still need the decision.
 func (k *knowledge) mustBeDurable(p *process, t *tx) {
-	if p.durable[t.xid] || !t.writes() {
-		return
+	if p.durable[t.xid] || !t.writes() || t.phase.once {
+		return // the participant keeps it: see [knowledge.decidedOnce]
 	}
 	p.durable[t.xid] = true
 	found, err := decides(p.disk, t.xid)
@@ -242,7 +252,7 @@ func decides(disk *vfs.Mem, x dtc.XID) (found, error) {
 
 // leaves checks a message that leaves the process.
 func (w *world) leaves(c *call) {
-	if c.verb == verbList {
+	if c.verb == verbList || c.verb == verbProve {
 		return
 	}
 	k := w.know
@@ -251,6 +261,9 @@ func (w *world) leaves(c *call) {
 	t := k.tx(c.branch.XID, c.branch.TxID)
 	t.branch(c.to)
 	k.lowWater(c)
+	if c.verb == verbOnce || c.verb == verbSettle {
+		k.leavesOnce(t, c)
+	}
 	if t.resolved {
 		return
 	}
@@ -303,6 +316,7 @@ func (k *knowledge) served(p *party, c *call, rep reply) {
 	if c.verb == "prepare" && rep.err == nil && rep.vote == dtc.VoteReadOnly {
 		b.readOnly = true
 	}
+	k.servedOnce(b, c, rep)
 	k.look(t, b)
 	if c.verb == "rollback" && rep.err == nil {
 		b.refusing = true
@@ -365,6 +379,7 @@ func (k *knowledge) look(t *tx, b *branch) {
 			w.violation("I7", "%s is committed after it was rolled back", where)
 		}
 		b.committed = true
+		k.tookEffect(t, b)
 	case dtctest.RolledBack, dtctest.Aborted:
 		if b.committed {
 			w.violation("I7", "%s is rolled back after it was committed", where)

@@ -19,6 +19,7 @@ type party struct {
 	listing  bool
 	inline   bool
 	local    bool          // see [local]
+	once     *abilities    // nil if it never commits in one phase
 	cold     time.Duration // it does not know its branches until then
 	foreign  dtc.XID       // a branch of another log; see [world.plant]
 	server   dtc.Participant
@@ -40,7 +41,7 @@ type serverKey struct{}
 // newMemoryParty makes a participant that keeps every promise, in memory.
 func newMemoryParty(w *world, id string, kind partyKind) *party {
 	m := dtctest.NewMemory(id)
-	m.Plain, m.NeverBlocks = kind == plainParty || kind == inlinePlainParty, kind == inlineParty || kind == inlinePlainParty
+	m.Plain, m.NeverBlocks = kind == plainParty || kind == inlinePlainParty, kind != memoryParty && kind != plainParty
 	p := &party{
 		w: w, id: id, listing: !m.Plain, inline: m.NeverBlocks, server: m, lister: m,
 		crash: m.Crash, restart: func() { m.Restart(true) }, state: m.State, prepared: m.Prepared,
@@ -50,6 +51,13 @@ func newMemoryParty(w *world, id string, kind partyKind) *party {
 			return dtc.VoteAbort, err
 		}
 		return p.vote(b)
+	}
+	if kind == inlineOneParty {
+		m.OnePhase = true
+		p.once = &abilities{OnePhaser: m, proof: func(log dtc.LogID, id dtc.TxID) dtc.XID {
+			x, _ := m.Prove(context.Background(), log, id) // it never crashes by itself
+			return x
+		}}
 	}
 	m.OnCommit = func(ctx context.Context, _ dtc.Branch) error { return p.work(ctx, "commit") }
 	m.OnRollback = func(ctx context.Context, _ dtc.Branch) error { return p.work(ctx, "rollback") }
@@ -78,6 +86,13 @@ func (p *party) serve(ctx context.Context, c *call) (rep reply) {
 		rep.err = p.server.Commit(ctx, c.branch)
 	case "rollback":
 		rep.err = p.server.Rollback(ctx, c.branch)
+	case verbOnce:
+		rep.vote, rep.err = p.once.CommitOnePhase(ctx, c.branch)
+	case verbSettle:
+		rep.outcome, rep.err = p.once.Settle(ctx, c.branch)
+	case verbProve:
+		rep.xid, rep.err = p.once.Prove(ctx, c.log, c.branch.TxID)
+		return rep
 	case verbList:
 		rep.list, rep.err = p.lister.InDoubt(ctx, c.log)
 		return rep

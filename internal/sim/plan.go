@@ -30,6 +30,7 @@ const (
 	Crowds                           // few transactions may be unfinished
 	Registry                         // a participant is taken out and put back
 	Operators                        // an operator resolves a branch
+	OnePhases                        // some participants can commit in one phase; see [settings.onePhases]
 	numFaults     = iota
 )
 
@@ -40,6 +41,7 @@ var faultNames = [numFaults]string{
 	"kills", "power-losses", "kills-recovery", "closings", "pauses", "sync-fails", "disk-full", "disk-slow",
 	"loses", "repeats", "lates", "slows", "partitions", "party-crashes", "party-hangs", "party-errors", "party-cold",
 	"deaf", "clients-give-up", "forgets", "crowds", "registry", "operators",
+	"one-phase",
 }
 
 // Names returns the names of the classes, in a fixed order.
@@ -62,7 +64,7 @@ func Plan(seed uint64) Faults {
 	r := stream(seed, 1)
 	share := r.Float64()
 	var f Faults
-	for i := range numFaults {
+	for i := range numFaults - 1 {
 		if r.Float64() < share {
 			f |= 1 << i
 		}
@@ -72,6 +74,9 @@ func Plan(seed uint64) Faults {
 		if r.IntN(3) > 0 {
 			f &^= rare
 		}
+	}
+	if stream(seed, 6).IntN(2) == 0 {
+		f |= OnePhases
 	}
 	return f
 }
@@ -86,6 +91,8 @@ const (
 	inlineParty                       // in the process, and lists
 	inlinePlainParty                  // in the process, and does not
 	localParty                        // functions in the process that take their time
+	oneParty                          // it can commit in one phase; see [one]
+	inlineOneParty                    // the same within the process
 )
 
 // settings are what a seed chooses, with the faults that are on.
@@ -105,6 +112,7 @@ type settings struct {
 	concurrency                    int
 	crashes                        int           // of the coordinator, at most
 	think                          time.Duration // of a client between two calls, at most
+	turning                        bool          // participants do not always commit in one phase; see [one]
 }
 
 // choose draws everything, whether the faults that use it are on or not, so that
@@ -151,6 +159,9 @@ func choose(seed uint64, faults Faults) settings {
 	s.concurrency = [...]int{2, 3, 64}[r.IntN(3)]
 	s.crashes = r.IntN(5)
 	s.think = [...]time.Duration{time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond, time.Second}[r.IntN(4)]
+	if faults&OnePhases != 0 {
+		s.onePhases(stream(seed, 7))
+	}
 	return s
 }
 

@@ -91,7 +91,7 @@ func (p *process) open() (*dtc.Coordinator, error) {
 		Logger: slog.New(slog.DiscardHandler), Trace: p.w.know.watch(p),
 	}
 	for i, party := range p.w.parties {
-		cfg.Participants = append(cfg.Participants, remote{p.w, p, party})
+		cfg.Participants = append(cfg.Participants, party.seenBy(p))
 		// Not two of them the same, so that timers set in one moment do not tie.
 		cfg.ParticipantTiming[party.id] = dtc.Timing{
 			PrepareAttempt: time.Second + time.Duration(i)*10_007,

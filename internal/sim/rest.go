@@ -153,11 +153,16 @@ func (w *world) inOrder() {
 		case t.resolved:
 		case committed != "" && undone != "":
 			w.violation("I1", "%s is committed at %s and not at %s", short(t.xid), committed, undone)
+		case t.phase.once && w.plan.faults&Forgets != 0:
+			// Settled again when its row was gone, it has found a later run of its id.
 		case t.committed && undone != "":
 			w.violation("I1", "%s was told committed, and %s has not committed it", short(t.xid), undone)
 		case t.rolled && committed != "":
 			w.violation("I1", "%s was told rolled back, and %s has committed it", short(t.xid), committed)
 		}
+	}
+	for _, t := range k.order {
+		k.proven(t)
 	}
 	for _, p := range w.parties {
 		if p.books != nil {
@@ -171,19 +176,22 @@ func (w *world) inOrder() {
 
 // once checks that an id was carried out once at most.
 func (w *world) once(i *identity) {
-	n := 0
+	var done []*tx
 	for _, t := range i.txs {
 		if t.resolved {
 			return
 		}
 		for _, b := range t.branches {
 			if b.committed {
-				n++
+				done = append(done, t)
 				break
 			}
 		}
 	}
-	if n > 1 && w.plan.faults&Forgets == 0 {
+	n := len(done)
+	if n > 1 && i.once() && w.plan.faults&Forgets == 0 {
+		w.know.onceMany(i, done)
+	} else if n > 1 && w.plan.faults&Forgets == 0 {
 		w.violation("I7", "%s was carried out %d times", i.id, n)
 	}
 	if n == 0 && i.told == dtc.Committed && i.forced && w.plan.faults&Forgets == 0 {
@@ -224,6 +232,9 @@ func (w *world) again() {
 	asker := &client{w: w, n: len(w.clients), name: "the asker"}
 	for _, i := range w.know.ids() {
 		asker.jobs = append(asker.jobs, &job{kind: OpOutcome, id: i, tries: 3})
+		if w.plan.faults&OnePhases != 0 {
+			asker.jobs = append(asker.jobs, &job{kind: OpProve, id: i, tries: 3})
+		}
 	}
 	w.clients = append(w.clients, asker)
 	w.goes(asker.work)

@@ -32,6 +32,8 @@ type Counts struct {
 	ParticipantCrashes                   int
 	Lost, Repeated, Late, Partitions     int // messages, and partitions
 	ToldUnderFault                       int // commits told while something was broken
+	OnePhases, Settles, Proofs, Holds    int // records of one phase, calls that settle, ids that were proven, holds
+	Statements                           int // of operators, about what is in doubt in one phase
 	Appends, Syncs                       int
 	Events                               int // that the scheduler let happen
 	Virtual                              time.Duration
@@ -54,10 +56,16 @@ type Op struct {
 	Grown bool
 	// Steps: the client began the transaction and added to it in calls of their own. Of
 	// the answers only those tell something about the id that tell an outcome.
-	Steps  bool
-	Call   time.Duration
-	Return time.Duration // negative: nothing was heard
-	Answer Answer
+	Steps bool
+	// OnePhase: it may have been committed in one phase. Then the log has no decision, and
+	// its record may be lost in a crash, but the participant has the evidence.
+	OnePhase bool
+	// Evidence: of those with the same number, but 0, each finds the evidence of the other,
+	// and is told committed if the other is.
+	Evidence int
+	Call     time.Duration
+	Return   time.Duration // negative: nothing was heard
+	Answer   Answer
 }
 
 // OpKind is what a client did, or what happened.
@@ -71,6 +79,8 @@ const (
 	OpKilled                  // the process died and what was written stayed
 	OpClosed                  // the process ended in order, and lost nothing
 	OpReopened                // recovery is ready
+	OpProve                   // ask how it ended, the participants too
+	OpResolved                // an operator says that it ended with Answer
 )
 
 // Answer is what a client heard.
@@ -103,6 +113,11 @@ func (c *Counts) add(o *Counts) {
 	c.Late += o.Late
 	c.Partitions += o.Partitions
 	c.ToldUnderFault += o.ToldUnderFault
+	c.OnePhases += o.OnePhases
+	c.Settles += o.Settles
+	c.Proofs += o.Proofs
+	c.Holds += o.Holds
+	c.Statements += o.Statements
 	c.Appends += o.Appends
 	c.Syncs += o.Syncs
 	c.Events += o.Events

@@ -21,6 +21,8 @@ type Options struct {
 	Without Faults
 	// Trace keeps the lines of the trace; otherwise only their hash is kept.
 	Trace bool
+
+	sin sin
 }
 
 // Run runs one seed in a bubble of its own and never fails t by itself. It changes
@@ -44,6 +46,7 @@ func Run(t *testing.T, seed uint64, opts Options) *Result {
 	synctest.Test(t, func(*testing.T) {
 		w := newWorld(seed, choose(seed, Plan(seed)&^opts.Without), opts.Trace)
 		defer chance.SetTurn(func() { w.gate(nil, "a writer takes what there is", instant, nil) })()
+		w.sin = opts.sin
 		w.simulate(seed)
 		result = w.result
 	})
@@ -88,12 +91,14 @@ func (w *world) simulate(seed uint64) {
 			w.parties = append(w.parties, newGuardParty(w, id, 1+w.rng.IntN(6)))
 		case localParty:
 			w.parties = append(w.parties, newLocalParty(w, id))
-		case memoryParty, plainParty, inlineParty, inlinePlainParty:
+		case oneParty:
+			w.parties = append(w.parties, newOneParty(w, id))
+		case memoryParty, plainParty, inlineParty, inlinePlainParty, inlineOneParty:
 			w.parties = append(w.parties, newMemoryParty(w, id, kind))
 		}
 	}
 	w.plant()
-	w.hire(stream(seed, 3))
+	w.hire(stream(seed, 3), stream(seed, 8))
 	for _, name := range w.plan.faults.Names() {
 		w.trace("fault ", name)
 	}
@@ -148,6 +153,9 @@ func (w *world) arm() {
 	again(Registry, 1000, 2, w.reregister)
 	again(Operators, 800, 2, func() { w.operate(5) })
 	again(DiskFull, 700, 1, w.fill)
+	if f&OnePhases != 0 {
+		again(Operators, 800, 2, func() { w.hold(5) })
+	}
 }
 
 func (w *world) anybody() *party { return w.parties[w.rng.IntN(len(w.parties))] }
@@ -207,6 +215,7 @@ func (w *world) end() {
 	for w.running.Load() > 0 && w.now() < limit {
 		w.step(limit)
 	}
+	w.tellOnePhase()
 	w.result.Violated, w.result.Why = w.violated, w.why
 	w.result.Hash = w.hash
 	w.result.Counts.Virtual = w.now()

@@ -68,7 +68,10 @@ func (k *knowledge) hears(j *job, a Answer, called time.Duration) {
 		if remembers && i.told == dtc.RolledBack && !i.forgotten && last.writes() {
 			w.violation("I4", "%s was told rolled back, and now committed", i.id)
 		}
-		i.told, i.forgotten, i.toldAt, i.forced = dtc.Committed, false, w.now(), last.writes()
+		if j.kind == OpProve {
+			return // a participant remembers it, and not the coordinator
+		}
+		i.told, i.forgotten, i.toldAt, i.forced = dtc.Committed, false, w.now(), last.writes() && !last.phase.once
 	case RolledBack:
 		c.RolledBack++
 		// What only read is committed with nothing forced. After a crash its id may run

@@ -18,6 +18,7 @@ type world struct {
 	start  time.Time
 	timer  *time.Timer
 	keep   bool // the trace's lines
+	sin    sin
 	result *Result
 	hash   uint64
 	line   []byte
@@ -45,6 +46,7 @@ type world struct {
 	executing atomic.Int64 // requests at participants
 
 	operating bool // an operator is at work
+	holding   bool // and one is at a hold
 
 	proc    *process
 	opened  int // processes so far

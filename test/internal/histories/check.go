@@ -105,13 +105,21 @@ func (c *call) String() string {
 		return when + ": closed in order"
 	case sim.OpReopened:
 		return when + ": reopened"
-	case sim.OpExecute, sim.OpOutcome:
+	case sim.OpResolved:
+		return fmt.Sprintf("%s: an operator says that %s is %s", when, c.ID, answers[c.Answer])
+	case sim.OpExecute, sim.OpOutcome, sim.OpProve:
 	}
 	what := fmt.Sprintf("outcome of %s?", c.ID)
+	if c.Kind == sim.OpProve {
+		what = fmt.Sprintf("proof of %s?", c.ID)
+	}
 	if c.Kind == sim.OpExecute {
 		what = fmt.Sprintf("execute %s, request %d", c.ID, c.Request)
 		if c.ReadOnly {
 			what += " (reads only)"
+		}
+		if c.OnePhase {
+			what += fmt.Sprintf(" (in one phase, evidence %d)", c.Evidence)
 		}
 	}
 	if c.Return < 0 {

@@ -53,7 +53,7 @@ func partitions(ops []sim.Op, p Params) []partition {
 	}
 	slices.SortFunc(crashes, func(a, b call) int { return cmp.Compare(a.from, b.from) })
 	for _, op := range ops {
-		if op.Kind != sim.OpExecute && op.Kind != sim.OpOutcome {
+		if !calls(op.Kind) {
 			continue
 		}
 		q := byID[op.ID]
@@ -81,6 +81,11 @@ func partitions(ops []sim.Op, p Params) []partition {
 	return all
 }
 
+// calls reports whether it is about one id.
+func calls(k sim.OpKind) bool {
+	return k == sim.OpExecute || k == sim.OpOutcome || k == sim.OpProve || k == sim.OpResolved
+}
+
 // says reports whether an answer tells anything about the id.
 func says(op sim.Op) bool {
 	switch op.Answer {
@@ -103,7 +108,7 @@ func turnedAway(op sim.Op) bool {
 func place(op sim.Op, p Params) call {
 	c := call{Op: op, from: 4 * int64(op.Call), to: 4 * int64(op.Return)}
 	switch {
-	case op.Kind != sim.OpExecute && op.Kind != sim.OpOutcome:
+	case !calls(op.Kind):
 		c.Return = max(c.Return, c.Call)
 		c.from, c.to = c.from+1, 4*int64(c.Return)+1
 	case op.Return < 0:
@@ -160,7 +165,7 @@ func (q *partition) steps(p Params, begun []time.Duration) []*step {
 	runs := q.slots()
 	steps := make([]*step, 0, len(q.calls))
 	for _, c := range q.calls {
-		s := &step{call: c}
+		s := &step{call: c, proves: make([]uint64, 64)}
 		for i := range q.runs {
 			r, bit := &q.runs[i], uint64(1)<<runs[i]
 			if r.Request == c.Request {
@@ -172,6 +177,7 @@ func (q *partition) steps(p Params, begun []time.Duration) []*step {
 			if r.ReadOnly {
 				s.readOnly |= bit
 			}
+			s.phases(q.runs, runs, i)
 			if r.Grown {
 				s.grown |= bit
 			}
@@ -206,10 +212,12 @@ func (q *partition) slots() []int {
 	type kind struct {
 		request                           int
 		refused, written, readOnly, grown bool
+		once                              bool
+		evidence                          int
 	}
 	kinds := map[kind]int{}
 	for i, r := range q.runs {
-		k := kind{r.Request, turnedAway(r.Op), r.Answer == sim.LogFailed, r.ReadOnly, r.Grown}
+		k := kind{r.Request, turnedAway(r.Op), r.Answer == sim.LogFailed, r.ReadOnly, r.Grown, r.OnePhase, r.Evidence}
 		n, ok := kinds[k]
 		if !ok {
 			n = len(kinds) % 64
@@ -239,7 +247,7 @@ func begun(ops []sim.Op) []time.Duration {
 		switch op.Kind {
 		case sim.OpPowerLost, sim.OpKilled, sim.OpClosed:
 			deaths = append(deaths, op)
-		case sim.OpExecute, sim.OpOutcome, sim.OpReopened:
+		case sim.OpExecute, sim.OpOutcome, sim.OpReopened, sim.OpProve, sim.OpResolved:
 		}
 	}
 	slices.SortStableFunc(deaths, func(a, b sim.Op) int { return cmp.Compare(a.Call, b.Call) })

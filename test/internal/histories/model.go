@@ -27,23 +27,29 @@ type state struct {
 	// since, not all of these are in the log; if it is old, its end is perhaps not, and
 	// recovery ends it once more. So the next process may remember more.
 	loggedCommitted, loggedRolledBack uint64
+
+	once once
 }
 
 // possible reports whether anything may be the truth.
-func (s state) possible() bool { return s.unknown || s.live|s.found|s.ended() != 0 }
+func (s state) possible() bool {
+	return s.unknown || s.live|s.found|s.once.lost|s.once.bound|s.once.doubt|s.ended() != 0
+}
 
 // step is an answer that a client got, or a crash, with what may have happened unseen
 // before it.
 type step struct {
 	call
-	starts    uint64 // runs that may begin
-	same      uint64 // runs of the same request
-	refused   uint64 // runs of which their caller heard that nothing was begun
-	over      uint64 // of those: the ones whose caller has heard it before
-	written   uint64 // and those that are on the disk perhaps when the process dies: its log failed
-	readOnly  uint64 // runs for which nothing is forced, also if they commit
-	grown     uint64 // runs of which nothing is in the log before they are committed
-	forgotten uint64 // runs whose outcome may be forgotten
+	starts    uint64   // runs that may begin
+	same      uint64   // runs of the same request
+	refused   uint64   // runs of which their caller heard that nothing was begun
+	over      uint64   // of those: the ones whose caller has heard it before
+	written   uint64   // and those that are on the disk perhaps when the process dies: its log failed
+	readOnly  uint64   // runs for which nothing is forced, also if they commit
+	grown     uint64   // runs of which nothing is in the log before they are committed
+	forgotten uint64   // runs whose outcome may be forgotten
+	once      uint64   // runs that may be in one phase
+	proves    []uint64 // of each run, those that find its evidence
 }
 
 // unseen adds to what may be the truth all that may have come of it before a step.
@@ -52,7 +58,7 @@ func (s state) unseen(x *step) state {
 	s.live &^= x.over
 	for {
 		before := s
-		if s.ended()&x.forgotten != 0 || s.live&x.refused != 0 {
+		if (s.ended()|(s.found|s.once.doubt|s.once.bound)&x.once)&x.forgotten != 0 || s.live&x.refused != 0 {
 			s.unknown = true
 		}
 		s.loggedCommitted |= (s.committed | s.hazardCommitted) & x.forgotten
@@ -60,6 +66,7 @@ func (s state) unseen(x *step) state {
 		if s.unknown {
 			s.live |= x.starts
 		}
+		s = s.ran(x)
 		s.committed |= s.live &^ x.refused
 		s.rolledBack |= s.live&^x.refused | s.found
 		s.hazardCommitted |= s.committed
@@ -78,15 +85,25 @@ func (s state) ended() uint64 {
 // have been the truth before explains the answer.
 func (s state) after(x *step) state {
 	s = s.unseen(x)
+	next := s.next(x)
+	next.once.late |= s.once.late // whatever else becomes of the id
+	return next
+}
+
+func (s state) next(x *step) state {
 	switch x.Kind {
 	case sim.OpPowerLost, sim.OpKilled:
-		return s.crash(x).replayed(s)
+		return s.crash(x).replayed(s, x)
 	case sim.OpClosed:
-		return s.closed(x).replayed(s)
+		return s.closed(x).replayed(s, x)
 	case sim.OpExecute:
 		return s.executed(x).logged(s, x)
 	case sim.OpOutcome:
 		return s.asked(x).logged(s, x)
+	case sim.OpProve:
+		return s.proved(x).logged(s, x)
+	case sim.OpResolved:
+		return s.resolved(x)
 	case sim.OpReopened:
 	}
 	return s
@@ -103,11 +120,13 @@ func (s state) logged(before state, x *step) state {
 
 // replayed lets the next process remember what stands in the log, if nothing that came
 // later does.
-func (s state) replayed(before state) state {
+func (s state) replayed(before state, x *step) state {
 	s.loggedCommitted, s.loggedRolledBack = before.loggedCommitted, before.loggedRolledBack
 	if s.unknown {
 		s.committed |= s.loggedCommitted
 		s.rolledBack |= s.loggedRolledBack
+		s.once.bound |= s.loggedCommitted & x.once // its participant is asked again
+		s.found |= s.loggedRolledBack & x.once
 	}
 	return s
 }
@@ -127,6 +146,7 @@ func (s state) executed(x *step) state {
 			live: s.live &^ x.same, found: s.found &^ x.same,
 			committed: s.committed &^ x.same, rolledBack: s.rolledBack &^ x.same,
 			hazardCommitted: s.hazardCommitted &^ x.same, hazardRolledBack: s.hazardRolledBack &^ x.same,
+			once: once{bound: s.once.bound &^ x.same, doubt: s.once.doubt &^ x.same},
 		}
 	case sim.NoAnswer, sim.Refused, sim.LogFailed, sim.NotKnown, sim.Unfinished:
 	}
@@ -143,9 +163,9 @@ func (s state) asked(x *step) state {
 	case sim.Heuristic:
 		return state{hazardCommitted: s.hazardCommitted, hazardRolledBack: s.hazardRolledBack}
 	case sim.NotKnown:
-		return state{unknown: s.unknown}
+		return state{unknown: s.unknown, once: once{lost: s.once.lost}}
 	case sim.Unfinished:
-		return state{live: s.live, found: s.found}
+		return state{live: s.live, found: s.found, once: once{bound: s.once.bound, doubt: s.once.doubt}}
 	case sim.NoAnswer, sim.Refused, sim.LogFailed, sim.Conflict:
 	}
 	return state{}
@@ -161,7 +181,8 @@ func (s state) crash(x *step) state {
 	}
 	unforced := s.rolledBack | s.hazardRolledBack | (s.committed|s.hazardCommitted)&x.readOnly
 	return state{
-		unknown:         s.unknown || s.live|unforced != 0,
+		once:            s.crashed(x),
+		unknown:         s.unknown || s.live|s.once.doubt|unforced != 0,
 		found:           s.live | s.found | unforced,
 		committed:       s.committed | s.hazardCommitted,
 		rolledBack:      s.rolledBack | s.hazardRolledBack,
@@ -172,6 +193,8 @@ func (s state) crash(x *step) state {
 // closed: nothing is lost that the log was ever given. What waits for an operator is
 // found undecided again.
 func (s state) closed(x *step) state {
+	s.once = s.closedOnce(x)
+	s.found |= s.rolledBack & x.once // a call of it may be out
 	s.unknown = s.unknown || (s.rolledBack|s.hazardRolledBack)&x.grown != 0 || s.live&x.refused != 0
 	s.found |= s.live &^ x.refused
 	s.live = 0
@@ -206,6 +229,9 @@ func (s state) String() string {
 		{"rolled back", s.rolledBack},
 		{"committed with a hazard", s.hazardCommitted},
 		{"rolled back with a hazard", s.hazardRolledBack},
+		{"committed, and the log has lost it", s.once.lost},
+		{"running, with the evidence there", s.once.bound},
+		{"in doubt", s.once.doubt},
 		{"forgotten, and logged as committed", s.loggedCommitted},
 		{"forgotten, and logged as rolled back", s.loggedRolledBack},
 	} {

@@ -42,12 +42,14 @@ func killed(n int) sim.Op { return event(sim.OpKilled, n) }
 func closed(n int) sim.Op { return event(sim.OpClosed, n) }
 func opened(n int) sim.Op { return event(sim.OpReopened, n) }
 
-// Each rule has histories that keep it and histories that break it.
-var rules = []struct {
+type rule struct {
 	rule      string
 	params    Params
 	good, bad [][]sim.Op
-}{
+}
+
+// Each rule has histories that keep it and histories that break it.
+var rules = []rule{
 	{
 		rule: "a second execute of the same request gets the outcome of the first",
 		good: [][]sim.Op{

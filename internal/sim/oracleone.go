@@ -1,0 +1,139 @@
+package sim
+
+import (
+	"strings"
+
+	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/dtctest"
+)
+
+// phase is what is known of a transaction in one phase.
+type phase struct {
+	once    bool        // it was to be committed so, or settled
+	payload string      // of its branch
+	party   *party      // and whose that is
+	stated  dtc.Outcome // what an operator said, and the log took
+}
+
+// once reports whether any transaction of the id was one in one phase.
+func (i *identity) once() bool {
+	for _, t := range i.txs {
+		if t.phase.once {
+			return true
+		}
+	}
+	return false
+}
+
+// leavesOnce checks a call of one phase that leaves the process. The caller holds k.mu.
+func (k *knowledge) leavesOnce(t *tx, c *call) {
+	t.phase.once, t.phase.party = true, c.to
+	if c.verb == verbSettle {
+		k.w.result.Counts.Settles++
+	}
+	if len(c.branch.Payload) > 0 {
+		t.phase.payload = string(c.branch.Payload)
+	}
+	if len(t.branches) > 1 {
+		k.w.violation("I1", "%s of %s, which has %d branches, leaves for %s", c.verb, short(t.xid), len(t.branches), c.to.id)
+	}
+	if c.verb == verbOnce && !c.stale && t.rolled && !t.resolved {
+		k.w.violation("I2", "%s is rolled back, and is sent to %s in one phase", short(t.xid), c.to.id)
+	}
+}
+
+// proof returns the transaction that the evidence of t's id names, or nil. The caller
+// holds k.mu.
+func (k *knowledge) proof(t *tx) *tx {
+	if t.phase.party == nil {
+		return nil
+	}
+	return k.byXID[t.phase.party.once.proof(t.xid.Log, t.id.id)]
+}
+
+// decidedOnce checks the outcome of a transaction in one phase against the evidence, in
+// the moment in which it may be told. The caller holds k.mu.
+func (k *knowledge) decidedOnce(t *tx, o dtc.Outcome) {
+	if k.w.plan.faults&Forgets != 0 && t.phase.party.once.dropped {
+		return
+	}
+	e := k.proof(t)
+	switch {
+	case o == dtc.Committed && e == nil:
+		k.w.violation("I3", "%s is told committed in one phase, and %s has no evidence", short(t.xid), t.phase.party.id)
+	case o == dtc.RolledBack && e == t:
+		k.w.violation("I4", "%s is told rolled back, and %s has committed it in one phase", short(t.xid), t.phase.party.id)
+	case o == dtc.RolledBack && e != nil && e.phase.payload == t.phase.payload:
+		k.w.violation("I4", "%s is told rolled back, and %s has committed the same as %s", short(t.xid), t.phase.party.id, short(e.xid))
+	}
+}
+
+// stated checks that an operator's word about a transaction in one phase is its outcome.
+// The caller holds k.mu.
+func (k *knowledge) stated(t *tx, o dtc.Outcome) {
+	if s := t.phase.stated; s != dtc.OutcomeUnknown && s != o && k.w.plan.faults&Forgets == 0 {
+		k.w.violation("operator", "an operator has said that %s is %s, and it is told %s", short(t.xid), s, o)
+	}
+}
+
+// servedOnce looks at what a participant has answered. The caller holds k.mu.
+func (k *knowledge) servedOnce(b *branch, c *call, rep reply) {
+	if c.verb == verbSettle && rep.err == nil && rep.outcome == dtc.RolledBack {
+		b.undone = true
+	}
+}
+
+// tookEffect checks a branch that was committed just now: its id has had no effect at
+// the participant, if either was in one phase, and nobody has been told that a later
+// run of the same was rolled back. The caller holds k.mu.
+func (k *knowledge) tookEffect(t *tx, b *branch) {
+	if k.w.plan.faults&Forgets != 0 || t.id.id == "" {
+		return
+	}
+	for _, other := range t.id.txs {
+		if other == t || !t.phase.once && !other.phase.once {
+			continue
+		}
+		for _, ob := range other.branches {
+			if ob.party == b.party && ob.committed {
+				k.w.violation("I7", "%s of %s takes effect at %s, and so has %s", short(t.xid), t.id.id, b.party.id, short(other.xid))
+			}
+		}
+		if t.phase.once && other.rolled && !other.resolved && other.phase.party == b.party &&
+			other.phase.payload == t.phase.payload && other.xid.Compare(t.xid) > 0 {
+			k.w.violation("I8", "%s takes effect at %s after %s of the same id was told rolled back", short(t.xid), b.party.id, short(other.xid))
+		}
+	}
+}
+
+// onceMany checks what an id has done that was carried out by several transactions: only
+// a record that nobody forced makes that possible, the participants are not the same, and a
+// later one was another request. The caller holds k.mu.
+func (k *knowledge) onceMany(i *identity, done []*tx) {
+	var names []string
+	for n, t := range done {
+		names = append(names, short(t.xid))
+		if n == len(done)-1 {
+			break
+		}
+		next := done[n+1]
+		if !t.phase.once || t.xid.Incarnation == next.xid.Incarnation || next.phase.party == t.phase.party {
+			k.w.violation("I7", "%s was carried out %d times: %s", i.id, len(done), strings.Join(append(names, short(next.xid)), ", "))
+		}
+	}
+}
+
+// proven checks at the end that the evidence of what was told committed is there, and
+// is one of something that happened.
+func (k *knowledge) proven(t *tx) {
+	if !t.phase.once || t.resolved || !t.committed || t.phase.party.once.dropped {
+		return
+	}
+	e := k.proof(t)
+	switch {
+	case e == nil:
+		k.w.violation("told", "%s was told committed in one phase, and the evidence is gone", short(t.xid))
+	case e.id != t.id || !e.branch(t.phase.party).committed && e.branch(t.phase.party).state != dtctest.ReadOnly && !e.branch(t.phase.party).readOnly:
+		k.w.violation("told", "the evidence for %s is that of %s, which did nothing", short(t.xid), short(e.xid))
+	}
+}
