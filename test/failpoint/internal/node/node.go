@@ -239,12 +239,3 @@ func (n *node) operate() (stop func()) {
 	}()
 	return func() { close(over); <-done }
 }
-
-// resolve says that a branch is committed. It may have been acknowledged meanwhile, or in
-// an earlier life.
-func (n *node) resolve(id dtc.TxID, participant string) {
-	err := n.Resolve(context.Background(), id, participant, dtc.Committed, "seen there")
-	if err != nil && !errors.Is(err, dtc.ErrUnknownTx) && !errors.Is(err, dtc.ErrBadRequest) {
-		say("alarm resolve: %v", err)
-	}
-}

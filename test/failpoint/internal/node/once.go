@@ -95,3 +95,12 @@ func (n *node) ask() error {
 	}
 	return nil
 }
+
+// resolve says that a branch is committed. It may have been acknowledged meanwhile, or in
+// an earlier life.
+func (n *node) resolve(id dtc.TxID, participant string) {
+	err := n.Resolve(context.Background(), id, participant, dtc.Committed, "seen there")
+	if err != nil && !errors.Is(err, dtc.ErrUnknownTx) && !errors.Is(err, dtc.ErrBadRequest) {
+		say("alarm resolve: %v", err)
+	}
+}
