@@ -110,12 +110,10 @@ func (t *txn) abandoned() bool {
 // holds t.mu.
 func (t *txn) callArguments(b *Branch, br *branchRun, verb protocol.Verb) (context.Context, bool) {
 	b.Participant, b.TxID, b.XID, b.LowWater = br.lane.id, t.id, t.xid, br.lane.lowWater()
+	b.Fingerprint = t.fingerprint
 	if !verb.Begins() {
 		br.finishes++
 		b.Attempt = br.finishes
-		if verb == protocol.Settle {
-			b.Payload = br.payload
-		}
 		return t.finishContext(br.lane.inline()), true
 	}
 	if s := t.m.State(); s != protocol.Preparing && s != protocol.OnePhase {

@@ -23,7 +23,7 @@ func (t *txn) mayOnePhase() {
 	if r == nil || r.gone || r.once == nil {
 		return
 	}
-	if r.once.CanOnePhase(Branch{Participant: br.lane.id, Payload: br.payload, TxID: t.id, XID: t.xid}) {
+	if r.once.CanOnePhase(Branch{Participant: br.lane.id, Payload: br.payload, TxID: t.id, XID: t.xid, Fingerprint: t.fingerprint}) {
 		t.m.MayOnePhase()
 	}
 }
@@ -109,7 +109,7 @@ func (c *Coordinator) Prove(ctx context.Context, id TxID) (TxInfo, error) {
 		return info, err
 	}
 	for _, r := range c.provers() {
-		x, failed := prove(ctx, r, c.log.ID(), id)
+		x, failed := c.prove(ctx, r, id)
 		switch {
 		case failed != nil:
 			err = errors.Join(err, fmt.Errorf("participant %s was not able to tell: %w", r.ID(), failed))
@@ -141,11 +141,14 @@ func (c *Coordinator) provers() []*registration {
 	return all
 }
 
-func prove(ctx context.Context, r *registration, log LogID, id TxID) (x XID, err error) {
+// prove asks one participant, for as long as a call of phase one may take.
+func (c *Coordinator) prove(ctx context.Context, r *registration, id TxID) (x XID, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.lane(r.ID()).timing.Load().PrepareAttempt)
+	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
 			x, err = XID{}, fmt.Errorf("it panicked: %v", p)
 		}
 	}()
-	return r.once.Prove(ctx, log, id)
+	return r.once.Prove(ctx, c.log.ID(), id)
 }

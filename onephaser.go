@@ -9,7 +9,7 @@ import "context"
 //
 // In return the participant, not the log, is what remembers through a power loss that the
 // transaction committed. It keeps, in the same atomic step as the work, the evidence: that
-// this log's TxID was committed, under which XID, for which payload. It keeps it
+// this log's TxID was committed, under which XID, for which request. It keeps it
 // as long as the same request may come again, and as long as the XID is not below
 // low water. If it judges the former by age, that age must exceed the longest time for which
 // it may be out of reach while the same request is run again and waits to be settled.
@@ -18,9 +18,8 @@ import "context"
 //
 //   - A TxID of one log takes effect at most once in one phase, whatever its XID. A
 //     call for one that has been committed, under the same XID or another one, does
-//     nothing and reports success. If the payload is another one it is a
-//     refusal instead that wraps [ErrTxConflict]; a branch without a payload has none to
-//     compare.
+//     nothing and reports success. If it is another request, because both have a
+//     [Branch.Fingerprint] and these differ, it is a refusal instead that wraps [ErrTxConflict].
 //   - Prepare of a TxID that was committed in one phase under an earlier incarnation does
 //     nothing either, and votes [VoteReadOnly], or refuses like that.
 //   - When Settle has answered [RolledBack] the branch has no effect and never will, not
@@ -51,9 +50,10 @@ type OnePhaser interface {
 
 	// Settle ends all doubt about a branch: it makes it unable to commit in one phase,
 	// undoes what is held for it, and answers [RolledBack]; or it finds that
-	// it, or its TxID under another XID for the same payload, has been committed, and
-	// answers [Committed]. Payload is set only in the incarnation that
-	// began the branch. [OutcomeUnknown] says that the evidence may have been dropped:
+	// it, or its TxID under another XID for the same request, has been committed, and
+	// answers [Committed]: also if this XID itself was refused, because the outcome is that of the id.
+	// From then on the evidence stands for this XID too, and is kept as long as it would
+	// be for that. There is no payload. [OutcomeUnknown] says that the evidence may have been dropped:
 	// the XID is below low water, and the branch ended longer ago than ids are kept.
 	//
 	// It is repeated for ever, with back-off, until the error is nil; errors mean what they
@@ -62,7 +62,7 @@ type OnePhaser interface {
 	Settle(ctx context.Context, b Branch) (Outcome, error)
 
 	// Prove looks for the evidence that an id of the log was committed in one phase, and
-	// returns the XID under which it was, or the zero XID if there is no
-	// evidence, which by itself says nothing.
+	// returns an XID under which it was, or was found to have been, or the zero XID if there is
+	// no evidence, which by itself says nothing.
 	Prove(ctx context.Context, log LogID, id TxID) (XID, error)
 }

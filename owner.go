@@ -162,13 +162,6 @@ func (t *txn) detach() {
 	}
 	t.ctx = t.c.ctx
 	t.lastCause = nil
-	if !t.told {
-		return // it is still in doubt: what it is about may be asked for
-	}
-	t.dropPayloads()
-}
-
-func (t *txn) dropPayloads() {
 	for _, br := range t.branches {
 		br.payload = nil
 	}

@@ -105,6 +105,10 @@ type Branch struct {
 	// after it was rolled back and forgotten.
 	TxID TxID
 	XID  XID
+	// Fingerprint tells apart the requests that were made under one TxID: it is a hash of the
+	// participants and payloads, whatever the white space in them is. It is zero for a
+	// transaction that was grown by code, where the id alone counts.
+	Fingerprint [16]byte
 	// Attempt counts the calls of this method for this branch, from 1, since the
 	// coordinator was opened.
 	Attempt int

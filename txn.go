@@ -421,9 +421,6 @@ func (t *txn) tell(o Outcome) {
 	if t.toldC != nil {
 		close(t.toldC)
 	}
-	if !t.owned {
-		t.dropPayloads()
-	}
 	if o == OutcomeUnknown {
 		return
 	}

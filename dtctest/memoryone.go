@@ -1,7 +1,6 @@
 package dtctest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,13 +19,14 @@ func keyOf(b dtc.Branch) txKey { return txKey{b.XID.Log, b.TxID} }
 // memoryEvidence says that an id was committed in one phase.
 type memoryEvidence struct {
 	xid     dtc.XID
-	payload []byte
+	request [16]byte
 	vote    dtc.Vote
 }
 
 // serves reports whether the evidence is that of b's request, as far as b tells.
 func (e memoryEvidence) serves(b dtc.Branch) bool {
-	return len(b.Payload) == 0 || len(e.payload) == 0 || bytes.Equal(b.Payload, e.payload)
+	none := [16]byte{}
+	return b.Fingerprint == none || e.request == none || b.Fingerprint == e.request
 }
 
 // CanOnePhase implements [dtc.OnePhaser].
@@ -74,7 +74,7 @@ func (m *Memory) doneBefore(b dtc.Branch) *memoryRow {
 }
 
 func conflict(b dtc.Branch) error {
-	return dtc.Refuse(fmt.Errorf("dtctest: %w: %s was committed for another payload", dtc.ErrTxConflict, b.TxID))
+	return dtc.Refuse(fmt.Errorf("dtctest: %w: %s was committed for another request", dtc.ErrTxConflict, b.TxID))
 }
 
 // CommitOnePhase implements [dtc.OnePhaser]. OnPrepare votes and OnCommit does the work; an
@@ -87,16 +87,8 @@ func (m *Memory) CommitOnePhase(ctx context.Context, b dtc.Branch) (dtc.Vote, er
 	}
 	if e, ok := m.evidence[keyOf(b)]; ok {
 		defer m.mu.Unlock()
-		switch {
-		case r != nil && e.xid != b.XID:
-			return r.vote()
-		case !e.serves(b) && (r != nil || m.isBelow(b.XID)):
+		if !e.serves(b) {
 			return dtc.VoteAbort, conflict(b)
-		case !e.serves(b):
-			r := &memoryRow{state: Aborted, cause: conflict(b)} // so it is settled like that
-			m.rows[b.XID] = r
-			m.counts.Aborted++
-			return r.vote()
 		}
 		return e.vote, nil
 	}
@@ -108,11 +100,6 @@ func (m *Memory) CommitOnePhase(ctx context.Context, b dtc.Branch) (dtc.Vote, er
 		return m.firstOnePhase(ctx, b)
 	}
 	defer m.mu.Unlock()
-	return r.vote()
-}
-
-// vote repeats what a row stands for.
-func (r *memoryRow) vote() (dtc.Vote, error) {
 	switch r.state {
 	case Committed:
 		return dtc.VoteCommit, nil
@@ -186,7 +173,7 @@ func (m *Memory) apply(ctx context.Context, b dtc.Branch, r *memoryRow, vote dtc
 
 // prove keeps the evidence, in the same step in which the work is seen done.
 func (m *Memory) prove(b dtc.Branch, r *memoryRow, vote dtc.Vote) {
-	m.evidence[keyOf(b)] = memoryEvidence{xid: b.XID, payload: bytes.Clone(b.Payload), vote: vote}
+	m.evidence[keyOf(b)] = memoryEvidence{xid: b.XID, request: b.Fingerprint, vote: vote}
 	m.counts.OnePhase++
 	if vote == dtc.VoteReadOnly {
 		r.state = ReadOnly
@@ -212,7 +199,7 @@ func (m *Memory) Settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) 
 	defer m.mu.Unlock()
 	e, ok := m.evidence[keyOf(b)]
 	switch {
-	case ok && (e.xid == b.XID || r == nil && e.serves(b)):
+	case ok && (e.xid == b.XID || e.serves(b)):
 		return dtc.Committed, nil
 	case r == nil:
 		return m.seal(b.XID), nil

@@ -59,20 +59,20 @@ var oneBreakages = append(brokenIncarnations, []breakage{
 			return m.Settle(ctx, b)
 		}
 	}},
-	{"compares no payloads", "refuses another payload", "commit in one phase of a committed id with another payload answered vote_commit", func(_ *Subject, m *Memory, p *brokenOne) {
+	{"compares no requests", "refuses another request", "commit in one phase of a committed id with another request answered vote_commit", func(_ *Subject, m *Memory, p *brokenOne) {
 		p.onePhase = func(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
-			b.Payload = nil
+			b.Fingerprint = [16]byte{}
 			return m.CommitOnePhase(ctx, b)
 		}
 	}},
-	{"takes another payload for another id", "refuses another payload", "1 times, want 0", func(_ *Subject, m *Memory, p *brokenOne) {
+	{"takes another request for another id", "refuses another request", "1 times, want 0", func(_ *Subject, m *Memory, p *brokenOne) {
 		p.onePhase = func(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
-			b.TxID += dtc.TxID(b.Payload)
-			b.Payload = nil
+			b.TxID += dtc.TxID('a' + b.Fingerprint[0])
+			b.Fingerprint = [16]byte{}
 			return m.CommitOnePhase(ctx, b)
 		}
 	}},
-	{"refuses and does not say why", "refuses another payload", "an error that wraps dtc.ErrTxConflict", func(_ *Subject, m *Memory, p *brokenOne) {
+	{"refuses and does not say why", "refuses another request", "an error that wraps dtc.ErrTxConflict", func(_ *Subject, m *Memory, p *brokenOne) {
 		p.onePhase = func(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 			vote, err := m.CommitOnePhase(ctx, b)
 			if errors.Is(err, dtc.ErrTxConflict) {
@@ -81,13 +81,14 @@ var oneBreakages = append(brokenIncarnations, []breakage{
 			return vote, err
 		}
 	}},
-	{"settles a conflict as committed", "refuses another payload", "settle answered committed, want rolled_back", func(_ *Subject, m *Memory, p *brokenOne) {
+	{"settles a conflict as committed", "refuses another request", "settle answered committed, want rolled_back", func(_ *Subject, m *Memory, p *brokenOne) {
 		p.settle = func(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) {
 			m.lose(b.XID)
-			return m.Settle(ctx, phaseTwo(b))
+			b.Fingerprint = [16]byte{}
+			return m.Settle(ctx, b)
 		}
 	}},
-	{"prepares another payload", "refuses another payload", "prepare of a committed id", func(_ *Subject, _ *Memory, p *brokenOne) {
+	{"prepares another request", "refuses another request", "prepare of a committed id", func(_ *Subject, _ *Memory, p *brokenOne) {
 		p.prepare = prepareAnyID(p.Memory)
 	}},
 	{"forgets what it refused", "is refused has no effect", "refused once: commit in one phase was answered vote_commit", func(_ *Subject, m *Memory, p *brokenOne) {

@@ -46,7 +46,7 @@ func (c *check) able(b dtc.Branch) dtc.OnePhaser {
 // If the log has been reopened since, the XID is of the later incarnation.
 func (c *check) again(b dtc.Branch) dtc.Branch {
 	n := c.branchAt(b.XID.Log, c.nextSeq())
-	n.TxID, n.Payload = b.TxID, b.Payload
+	n.TxID, n.Payload, n.Fingerprint = b.TxID, b.Payload, b.Fingerprint
 	return n
 }
 
@@ -110,13 +110,13 @@ func (c *check) refusesOnePhase(b dtc.Branch, when string) {
 	c.effect(b, Effect{}, when+", and a commit in one phase")
 }
 
-// conflicts checks the answer to an id that was committed for another payload.
+// conflicts checks the answer to an id that was committed for another request.
 func (c *check) conflicts(b dtc.Branch, call func(dtc.Branch) (dtc.Vote, error), what string) {
 	c.Helper()
 	if vote, err := call(b); vote != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
-		c.Errorf("%s of a committed id with another payload answered %v, %v; want vote_abort, and an error that wraps dtc.ErrTxConflict", what, vote, err)
+		c.Errorf("%s of a committed id with another request answered %v, %v; want vote_abort, and an error that wraps dtc.ErrTxConflict", what, vote, err)
 	}
-	c.effect(b, Effect{}, what+", refused because its id was committed for another payload")
+	c.effect(b, Effect{}, what+", refused because its id was committed for another request")
 }
 
 // settleOne repeats Settle until it succeeds.

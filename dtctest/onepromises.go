@@ -60,27 +60,26 @@ var onePromises = []promise{
 		},
 	},
 	{
-		"a committed id refuses another payload",
+		"a committed id refuses another request",
 		"Two requests share an id by mistake. To say committed would tell the second client that its work was done, and to do the work would do two things under one name.",
 		func(c *check) {
-			one, other := c.twoPayloads()
+			other := [16]byte{2}
 			first := c.branch()
-			first.Payload = one
 			c.mustOnePhase(first, "of a new branch")
 			for range 2 {
 				b := c.again(first)
-				b.Payload = other
+				b.Fingerprint = other
 				c.conflicts(b, c.onePhase, "commit in one phase")
-				c.settles(b, dtc.RolledBack, "the id was committed for another payload")
+				c.settles(b, dtc.RolledBack, "the id was committed for another request")
 				c.reopen()
 			}
 			b := c.again(first)
-			b.Payload = other
+			b.Fingerprint = other
 			c.conflicts(b, c.prepare, "prepare")
 			c.mustRollback(b)
-			c.effect(first, Effect{Applied: 1}, "after another payload was refused")
-			c.mustOnePhase(c.again(first), "of a committed id for the first payload")
-			c.settles(first, dtc.Committed, "after another payload was refused")
+			c.effect(first, Effect{Applied: 1}, "after another request was refused")
+			c.mustOnePhase(c.again(first), "of a committed id for the first request")
+			c.settles(first, dtc.Committed, "after another request was refused")
 		},
 	},
 	{
@@ -177,26 +176,10 @@ var onePromises = []promise{
 			c.effect(next, Effect{Applied: 1}, "the second attempt, committed")
 			c.proves(c.log, b.TxID, next.XID, "the second attempt was committed")
 			if vote, err := c.onePhase(b); vote == dtc.VoteAbort && errors.Is(err, dtc.ErrTxConflict) {
-				c.Errorf("the first attempt, late, was answered %v, %v: its payload is the same", vote, err)
+				c.Errorf("the first attempt, late, was answered %v, %v: its request is the same", vote, err)
 			}
 			c.effect(b, Effect{}, "the first attempt, late")
 			c.effect(next, Effect{Applied: 1}, "the second attempt, and then the first one late")
 		},
 	},
-}
-
-// twoPayloads returns two that differ; the first one commits.
-func (c *check) twoPayloads() (one, other []byte) {
-	c.Helper()
-	one, rest := c.Payload, [][]byte{c.PayloadOther, c.PayloadAbort, c.PayloadReadOnly}
-	if one == nil {
-		one, rest = c.PayloadOther, rest[1:]
-	}
-	for _, p := range rest {
-		if one != nil && p != nil {
-			return one, p
-		}
-	}
-	c.Skipf("of Subject.Payload, PayloadOther, PayloadAbort and PayloadReadOnly too few are set")
-	return nil, nil
 }

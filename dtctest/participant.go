@@ -38,9 +38,6 @@ type Subject struct {
 	// Payload is what makes Prepare vote commit, PayloadAbort vote abort, and
 	// PayloadReadOnly vote read_only. The latter two are optional.
 	Payload, PayloadAbort, PayloadReadOnly []byte
-	// PayloadOther also makes Prepare vote commit. Only [TestOnePhaser] uses it, and needs
-	// it, or Payload, to check that a transaction id does not serve two requests.
-	PayloadOther []byte
 	// Effect looks at the effects of a branch, not at what the participant says.
 	Effect func(x dtc.XID) (Effect, error)
 	// Restart kills the participant without warning, starts it again on what it
@@ -138,7 +135,7 @@ func (c *check) branchAt(log dtc.LogID, seq uint64) dtc.Branch {
 	x := dtc.XID{Log: log, Incarnation: dtc.Incarnation{Number: 3 + c.age, Nonce: nonce}, Seq: seq}
 	return dtc.Branch{
 		Participant: c.Participant.ID(), Payload: c.Payload,
-		TxID: dtc.TxID(fmt.Sprintf("conformance-%s-%d", log, seq)), XID: x,
+		TxID: dtc.TxID(fmt.Sprintf("conformance-%s-%d", log, seq)), XID: x, Fingerprint: [16]byte{1},
 		Attempt: 1, Deadline: time.Now().Add(c.Timeout),
 	}
 }

@@ -37,7 +37,7 @@ func memorySubject() (Subject, *Memory) {
 	}
 	return Subject{
 		Participant:  m,
-		PayloadAbort: []byte("abort"), PayloadReadOnly: []byte("read-only"), PayloadOther: []byte("other"),
+		PayloadAbort: []byte("abort"), PayloadReadOnly: []byte("read-only"),
 		Effect: func(x dtc.XID) (Effect, error) {
 			mu.Lock()
 			defer mu.Unlock()

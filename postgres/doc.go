@@ -37,7 +37,7 @@
 //
 // A branch that is the only one of its transaction is not prepared. The message that commits
 // it has three statements: a lock, one row in the table dtc_once, and COMMIT. The row says
-// that this id of this log was committed, under which XID, and for which payload (a
+// that this id of this log was committed, under which XID, and for which request (a
 // fingerprint). It stands if and only if the work does.
 //
 //  1. A call for an id that has a row fails on its key, rolls its work back, and tells what

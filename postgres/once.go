@@ -1,10 +1,8 @@
 package postgres
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"strconv"
 	"strings"
 
@@ -29,6 +27,7 @@ type onceQueries struct {
 	table, name  string // of the evidence: as errors of the server name it, and with its schema
 	lock, record string
 	seal, look   string
+	extend       string
 	raise, fence string
 	earlier      string
 	dropped      string
@@ -44,7 +43,10 @@ func onceQueriesOf(prefix string, tables []string) onceQueries {
 			" VALUES ($1, $2, $3, $4, $5, $6, '" + stateSealed + "', clock_timestamp())" +
 			" ON CONFLICT (participant, log, tx_id) DO UPDATE SET incarnation = excluded.incarnation, nonce = excluded.nonce, seq = excluded.seq, at = excluded.at" +
 			" WHERE o.state = '" + stateSealed + "' AND (o.incarnation, o.seq) < (excluded.incarnation, excluded.seq)",
-		look: "SELECT incarnation, nonce, seq, payload, state = '" + stateCommitted + "' FROM {once} WHERE participant = $1 AND log = $2 AND tx_id = $3",
+		look: "SELECT incarnation, nonce, seq, request, state = '" + stateCommitted + "' FROM {once} WHERE participant = $1 AND log = $2 AND tx_id = $3",
+		// What answers for a later XID is kept as long as if that had been the one.
+		extend: "UPDATE {once} SET incarnation = $4, nonce = $5, seq = $6, at = clock_timestamp()" +
+			" WHERE participant = $1 AND log = $2 AND tx_id = $3 AND state = '" + stateCommitted + "' AND (incarnation, seq) < ($4, $6)",
 		raise: "INSERT INTO {fence} AS f (participant, log, kind, incarnation, seq) VALUES ($1, $2, '" + fenceRaised + "', $3, 0)" +
 			" ON CONFLICT (participant, log, kind) DO UPDATE SET incarnation = excluded.incarnation WHERE f.incarnation < excluded.incarnation",
 		fence:   "SELECT incarnation FROM {fence} WHERE participant = $1 AND log = $2 AND kind = '" + fenceRaised + "'",
@@ -60,7 +62,7 @@ func onceQueriesOf(prefix string, tables []string) onceQueries {
 			" WHERE (f.incarnation, f.seq) < (excluded.incarnation, excluded.seq))" +
 			" SELECT count(*) FROM gone",
 	}
-	for _, s := range []*string{&q.lock, &q.record, &q.seal, &q.look, &q.raise, &q.fence, &q.earlier, &q.dropped, &q.prune} {
+	for _, s := range []*string{&q.lock, &q.record, &q.seal, &q.look, &q.extend, &q.raise, &q.fence, &q.earlier, &q.dropped, &q.prune} {
 		*s = names.Replace(*s)
 	}
 	return q
@@ -80,7 +82,7 @@ const lock = "SELECT pg_advisory_xact_lock_shared($1::bigint), (SELECT incarnati
 // branch; the sequence, if low water has passed it; the state, if the id was committed, or
 // sealed under this XID or a later one. A transaction that has written nothing leaves no
 // evidence.
-const record = "INSERT INTO {once} AS o (participant, log, tx_id, incarnation, nonce, seq, payload, state, at) SELECT $1::varchar, $2::varchar, $3::bytea," +
+const record = "INSERT INTO {once} AS o (participant, log, tx_id, incarnation, nonce, seq, request, state, at) SELECT $1::varchar, $2::varchar, $3::bytea," +
 	" CASE WHEN EXISTS (SELECT 1 FROM {fence} WHERE participant = $1::varchar AND log = $2::varchar AND kind = '" + fenceRaised + "' AND incarnation = $4::bigint)" +
 	" THEN $4::bigint END, $5::bigint," +
 	" CASE WHEN NOT EXISTS (SELECT 1 FROM {low} WHERE participant = $1::varchar AND log = $2::varchar AND (incarnation, seq) > ($4::bigint, $6::bigint))" +
@@ -88,7 +90,7 @@ const record = "INSERT INTO {once} AS o (participant, log, tx_id, incarnation, n
 	" WHERE pg_current_xact_id_if_assigned() IS NOT NULL OR EXISTS (SELECT 1 FROM {once} WHERE participant = $1::varchar AND log = $2::varchar AND tx_id = $3::bytea)" +
 	" ON CONFLICT (participant, log, tx_id) DO UPDATE SET state = CASE WHEN o.state = '" + stateSealed + "'" +
 	" AND (o.incarnation, o.seq) < (excluded.incarnation, excluded.seq) THEN excluded.state END," +
-	" incarnation = excluded.incarnation, nonce = excluded.nonce, seq = excluded.seq, payload = excluded.payload, at = excluded.at"
+	" incarnation = excluded.incarnation, nonce = excluded.nonce, seq = excluded.seq, request = excluded.request, at = excluded.at"
 
 // evidence is a branch as it is recorded.
 type evidence struct {
@@ -96,7 +98,7 @@ type evidence struct {
 	participant, log         string
 	txID                     []byte
 	incarnation, nonce, seqn string
-	payload                  []byte // a fingerprint, nil if there is none
+	request                  []byte // its fingerprint, nil if there is none
 }
 
 func evidenceOf(b dtc.Branch) evidence {
@@ -104,7 +106,7 @@ func evidenceOf(b dtc.Branch) evidence {
 	return evidence{
 		strconv.FormatInt(fenceKey(b.Participant, x.Log), 10), b.Participant, x.Log.String(), []byte(b.TxID),
 		strconv.FormatUint(uint64(x.Incarnation.Number), 10), strconv.FormatUint(uint64(x.Incarnation.Nonce), 10), strconv.FormatUint(x.Seq, 10),
-		fingerprint(b.Payload),
+		requestOf(b),
 	}
 }
 
@@ -114,18 +116,12 @@ func fenceKey(participant string, log dtc.LogID) int64 {
 	return int64(binary.BigEndian.Uint64(sum[:]))
 }
 
-// fingerprint returns what tells payloads apart, whatever the white space in them is, or nil
-// if there is none.
-func fingerprint(payload []byte) []byte {
-	if len(payload) == 0 {
+// requestOf returns the fingerprint of the branch's request, or nil if it has none.
+func requestOf(b dtc.Branch) []byte {
+	if b.Fingerprint == ([16]byte{}) {
 		return nil
 	}
-	var compact bytes.Buffer
-	if json.Compact(&compact, payload) == nil {
-		payload = compact.Bytes()
-	}
-	sum := sha256.Sum256(payload)
-	return sum[:16]
+	return b.Fingerprint[:]
 }
 
 // message returns the lock, the evidence and COMMIT as one message of the simple protocol,
@@ -134,13 +130,13 @@ func (q onceQueries) message(e evidence) (string, error) {
 	if _, err := literal(e.participant + e.log); err != nil {
 		return "", err
 	}
-	participant, log, payload := "'"+e.participant+"'", "'"+e.log+"'", "NULL"
-	if e.payload != nil {
-		payload = bytesLiteral(string(e.payload))
+	participant, log, request := "'"+e.participant+"'", "'"+e.log+"'", "NULL"
+	if e.request != nil {
+		request = bytesLiteral(string(e.request))
 	}
 	locks := strings.NewReplacer("$1", "'"+e.key+"'", "$2", participant, "$3", log)
 	records := strings.NewReplacer("$1", participant, "$2", log, "$3", bytesLiteral(string(e.txID)),
-		"$4", e.incarnation, "$5", e.nonce, "$6", e.seqn, "$7", payload)
+		"$4", e.incarnation, "$5", e.nonce, "$6", e.seqn, "$7", request)
 	return locks.Replace(q.lock) + "; " + records.Replace(q.record) + "; COMMIT", nil
 }
 
@@ -148,7 +144,7 @@ func (q onceQueries) message(e evidence) (string, error) {
 func (e evidence) queue(b *pgconn.Batch, lock, record string) {
 	participant, log := []byte(e.participant), []byte(e.log)
 	b.ExecPrepared(lock, [][]byte{[]byte(e.key), participant, log}, nil, nil)
-	b.ExecPrepared(record, [][]byte{participant, log, e.txID, []byte(e.incarnation), []byte(e.nonce), []byte(e.seqn), e.payload},
+	b.ExecPrepared(record, [][]byte{participant, log, e.txID, []byte(e.incarnation), []byte(e.nonce), []byte(e.seqn), e.request},
 		[]int16{0, 0, 1, 0, 0, 0, 1}, nil)
 	b.ExecParams("COMMIT", nil, nil, nil, nil)
 }

@@ -69,7 +69,7 @@ CREATE TABLE IF NOT EXISTS {prefix}_once (
 	incarnation bigint      NOT NULL,
 	nonce       bigint      NOT NULL,
 	seq         bigint      NOT NULL,
-	payload     bytea,
+	request     bytea,
 	state       varchar(12) COLLATE "C" NOT NULL,
 	at          timestamptz NOT NULL,
 	PRIMARY KEY (participant, log, tx_id)

@@ -14,7 +14,7 @@ import (
 // recorded is the row of an id in the evidence; the zero value if there is none.
 type recorded struct {
 	xid       dtc.XID
-	payload   []byte
+	request   []byte
 	committed bool
 }
 
@@ -22,7 +22,7 @@ type recorded struct {
 // settle. Its error is no answer.
 func (d *Database) look(ctx context.Context, b dtc.Branch) (r recorded, err error) {
 	var incarnation, nonce, seq int64
-	err = d.finish.QueryRow(ctx, d.q.once.look, d.id, b.XID.Log.String(), []byte(b.TxID)).Scan(&incarnation, &nonce, &seq, &r.payload, &r.committed)
+	err = d.finish.QueryRow(ctx, d.q.once.look, d.id, b.XID.Log.String(), []byte(b.TxID)).Scan(&incarnation, &nonce, &seq, &r.request, &r.committed)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return recorded{}, nil
@@ -35,8 +35,8 @@ func (d *Database) look(ctx context.Context, b dtc.Branch) (r recorded, err erro
 
 // serves reports whether the evidence is that of the branch's request, as far as that tells.
 func (r recorded) serves(b dtc.Branch) bool {
-	p := fingerprint(b.Payload)
-	return r.committed && (r.xid == b.XID || p == nil || r.payload == nil || bytes.Equal(p, r.payload))
+	p := requestOf(b)
+	return r.committed && (r.xid == b.XID || p == nil || r.request == nil || bytes.Equal(p, r.request))
 }
 
 // same answers for an id that has been committed in one phase.
@@ -44,11 +44,27 @@ func (d *Database) same(ctx context.Context, b dtc.Branch, r recorded) (dtc.Vote
 	if err := d.settle(ctx); err != nil {
 		return dtc.VoteAbort, err
 	}
-	p := fingerprint(b.Payload)
-	if p != nil && r.payload != nil && !bytes.Equal(p, r.payload) {
-		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: %w: it was committed for another payload", d.id, dtc.ErrTxConflict))
+	if !r.serves(b) {
+		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: %w: it was committed for another request", d.id, dtc.ErrTxConflict))
+	}
+	if err := d.extend(ctx, b, r); err != nil {
+		return dtc.VoteAbort, err
 	}
 	return dtc.VoteCommit, nil
+}
+
+// extend lets the evidence of an id stand for one more XID.
+func (d *Database) extend(ctx context.Context, b dtc.Branch, r recorded) error {
+	x := b.XID
+	if r.xid.Compare(x) >= 0 {
+		return nil
+	}
+	_, err := d.finish.Exec(ctx, d.q.once.extend, d.id, x.Log.String(), []byte(b.TxID),
+		int64(x.Incarnation.Number), int64(x.Incarnation.Nonce), int64(x.Seq))
+	if err != nil {
+		return d.noAnswer("keep the evidence", err)
+	}
+	return nil
 }
 
 // shut makes sure that the branch can be committed in one phase no more, unless its id has
@@ -97,6 +113,9 @@ func (d *Database) Settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, error
 		return dtc.OutcomeUnknown, err
 	}
 	if r.serves(b) {
+		if err := d.extend(ctx, b, r); err != nil {
+			return dtc.OutcomeUnknown, err
+		}
 		d.countFinished(ctx, b.XID.Log)
 		return dtc.Committed, nil
 	}

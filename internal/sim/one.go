@@ -44,13 +44,14 @@ type proofKey struct {
 type proof struct {
 	xid     dtc.XID
 	last    dtc.XID // the latest that it was the answer for
-	payload string
+	request [16]byte
 	vote    dtc.Vote
 	at      time.Duration
 }
 
 func (e proof) serves(b dtc.Branch) bool {
-	return len(b.Payload) == 0 || e.payload == "" || e.payload == string(b.Payload)
+	none := [16]byte{}
+	return b.Fingerprint == none || e.request == none || e.request == b.Fingerprint
 }
 
 func newOneParty(w *world, id string) *party {
@@ -210,7 +211,7 @@ func (r *oneRow) answer() (dtc.Vote, error) {
 }
 
 func conflicts(b dtc.Branch) error {
-	return dtc.Refuse(fmt.Errorf("%w: %s was committed for another payload", dtc.ErrTxConflict, b.TxID))
+	return dtc.Refuse(fmt.Errorf("%w: %s was committed for another request", dtc.ErrTxConflict, b.TxID))
 }
 
 // Commit implements [dtc.Participant].

@@ -71,15 +71,8 @@ func (o *one) commitOnce(b dtc.Branch) (dtc.Vote, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if e, ok := o.proofs[o.key(b)]; ok {
-		if r := o.rows[b.XID]; e.xid != b.XID && r != nil {
-			return r.answer()
-		}
-		if !e.serves(b) && (e.xid == b.XID || o.isBelow(b.XID)) {
+		if !e.serves(b) {
 			return dtc.VoteAbort, conflicts(b)
-		} else if !e.serves(b) {
-			r := &oneRow{dtctest.Aborted, conflicts(b)} // so that it is settled like that
-			o.rows[b.XID] = r
-			return r.answer()
 		}
 		o.served(e, b)
 		return e.vote, nil
@@ -106,7 +99,7 @@ func (o *one) commitOnce(b dtc.Branch) (dtc.Vote, error) {
 	}
 	o.rows[b.XID] = r
 	if vote != dtc.VoteAbort {
-		o.proofs[o.key(b)] = proof{b.XID, b.XID, string(b.Payload), vote, o.w.now()}
+		o.proofs[o.key(b)] = proof{b.XID, b.XID, b.Fingerprint, vote, o.w.now()}
 	}
 	return vote, err
 }
@@ -132,7 +125,7 @@ func (o *one) Settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) {
 	r := o.rows[b.XID]
 	e, proven := o.proofs[o.key(b)]
 	switch {
-	case proven && (e.xid == b.XID || r == nil && e.serves(b)):
+	case proven && (e.xid == b.XID || e.serves(b)):
 		o.served(e, b)
 		return dtc.Committed, nil
 	case r == nil && b.XID.Compare(o.below[b.XID.Log]) < 0:

@@ -73,7 +73,7 @@ func (w *world) oneSubject(t *testing.T, server *servers.Server, opts *mysql.Opt
 	}
 	return dtctest.Subject{
 		Participant: db,
-		Payload:     insertMine("", 1), PayloadOther: insertMine("other", 1), PayloadAbort: insertMine("", 0),
+		Payload:     insertMine("", 1), PayloadAbort: insertMine("", 0),
 		PayloadReadOnly: statements(mysql.Statement{SQL: "SELECT count(*) FROM token"}),
 		Effect: func(x dtc.XID) (e dtctest.Effect, err error) {
 			e.Held, e.Applied, err = w.effect(x, "orders")

@@ -84,7 +84,7 @@ func TestConformance(t *testing.T) {
 				db := w.participant(t, "orders", opts)
 				s := dtctest.Subject{
 					Participant: tokens{db}, Payload: []byte("commit"),
-					PayloadAbort: []byte("abort"), PayloadReadOnly: []byte("read-only"), PayloadOther: []byte("other"),
+					PayloadAbort: []byte("abort"), PayloadReadOnly: []byte("read-only"),
 					Effect: func(x dtc.XID) (e dtctest.Effect, err error) {
 						e.Held, e.Applied, err = w.effect(x, "orders")
 						return e, err

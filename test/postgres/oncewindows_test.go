@@ -18,7 +18,7 @@ import (
 // The statements of one phase at which connections are lost. In a pool that keeps nothing
 // they are one message.
 const (
-	atEvidence = "INSERT INTO public.dtc_once AS o (participant, log, tx_id, incarnation, nonce, seq, payload"
+	atEvidence = "INSERT INTO public.dtc_once AS o (participant, log, tx_id, incarnation, nonce, seq, request"
 	atOnce     = "COMMIT"
 )
 

@@ -79,7 +79,7 @@ func (p *Once) commit(ctx context.Context, tx *sql.Tx, b dtc.Branch) (dtc.Vote, 
 		err = seal(ctx, tx, b)
 	case p.breakage != NoProof:
 		_, err = tx.ExecContext(ctx, "INSERT INTO once_proof VALUES (?, ?, ?, ?, ?)",
-			b.XID.Log.String(), b.TxID, b.XID.String(), b.Payload, vote)
+			b.XID.Log.String(), b.TxID, b.XID.String(), b.Fingerprint[:], vote)
 	}
 	return vote, err
 }

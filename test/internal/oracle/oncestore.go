@@ -13,7 +13,7 @@ import (
 const onceSchema = `
 	CREATE TABLE IF NOT EXISTS once_fence (log TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, low TEXT NOT NULL);
 	CREATE TABLE IF NOT EXISTS once_proof (log TEXT NOT NULL, tx TEXT NOT NULL, xid TEXT NOT NULL,
-		payload BLOB, vote INTEGER NOT NULL, PRIMARY KEY (log, tx));
+		request BLOB NOT NULL, vote INTEGER NOT NULL, PRIMARY KEY (log, tx));
 	CREATE TABLE IF NOT EXISTS once_sealed (xid TEXT PRIMARY KEY)`
 
 // known is what the database says of a branch.
@@ -22,7 +22,7 @@ type known struct {
 	lowWater dtc.XID
 	// Of a commit in one phase of the same id, under any XID. xid is "" if there was none.
 	xid     string
-	payload []byte
+	request []byte
 	vote    dtc.Vote
 	sealed  bool
 	guarded string // the state in two phases, or ""
@@ -32,7 +32,8 @@ func (k *known) committed() bool { return k.xid != "" }
 
 // serves reports whether what was committed was the request that b is of.
 func (k *known) serves(b dtc.Branch) bool {
-	return len(b.Payload) == 0 || bytes.Equal(k.payload, b.Payload)
+	none := [16]byte{}
+	return b.Fingerprint == none || bytes.Equal(k.request, none[:]) || bytes.Equal(k.request, b.Fingerprint[:])
 }
 
 // within calls do in a local transaction that has raised the fence to the incarnation of
@@ -76,8 +77,8 @@ func (p *Once) read(ctx context.Context, tx *sql.Tx, b dtc.Branch) (*known, erro
 	if err != nil {
 		return nil, err
 	}
-	err = tx.QueryRowContext(ctx, "SELECT xid, payload, vote FROM once_proof WHERE log = ? AND tx = ?", log, b.TxID).
-		Scan(&k.xid, &k.payload, &k.vote)
+	err = tx.QueryRowContext(ctx, "SELECT xid, request, vote FROM once_proof WHERE log = ? AND tx = ?", log, b.TxID).
+		Scan(&k.xid, &k.request, &k.vote)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
@@ -97,7 +98,7 @@ func (k *known) raiseLowWater(ctx context.Context, tx *sql.Tx, b dtc.Branch) err
 // again answers a call for an id that was committed in one phase.
 func (k *known) again(b dtc.Branch, vote dtc.Vote) (dtc.Vote, error) {
 	if !k.serves(b) {
-		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("%w: %s was committed for another payload", dtc.ErrTxConflict, b.TxID))
+		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("%w: %s was committed for another request", dtc.ErrTxConflict, b.TxID))
 	}
 	return vote, nil
 }
