@@ -130,8 +130,9 @@ var onePromisesOfIncarnations = []promise{
 		func(c *check) {
 			seen := c.committedInOne()
 			c.proves(c.log, seen.TxID, seen.XID, "committed in one phase")
-			c.mustOnePhase(c.again(seen), "of a committed id under another XID")
-			c.proves(c.log, seen.TxID, seen.XID, "committed, and asked for under another XID")
+			more := c.again(seen)
+			c.mustOnePhase(more, "of a committed id under another XID")
+			c.proves(c.log, seen.TxID, seen.XID, "committed, and asked for under another XID", more.XID)
 			c.proves(c.log, c.branch().TxID, dtc.XID{}, "an id that never came")
 			c.proves(randomLog(), seen.TxID, dtc.XID{}, "an id of another log")
 
@@ -139,8 +140,9 @@ var onePromisesOfIncarnations = []promise{
 			c.settles(shut, dtc.RolledBack, "a branch that never came")
 			c.proves(c.log, shut.TxID, dtc.XID{}, "an id that was settled as rolled back")
 			c.reopen()
-			c.mustOnePhase(c.again(seen), "of an id that an earlier incarnation committed")
-			c.proves(c.log, seen.TxID, seen.XID, "asked for by a later incarnation")
+			last := c.again(seen)
+			c.mustOnePhase(last, "of an id that an earlier incarnation committed")
+			c.proves(c.log, seen.TxID, seen.XID, "asked for by a later incarnation", more.XID, last.XID)
 		},
 	},
 	{

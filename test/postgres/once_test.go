@@ -29,7 +29,7 @@ func newSeries() *series {
 func (s *series) branch(id string) dtc.Branch {
 	s.seq++
 	x := dtc.XID{Log: s.log, Incarnation: dtc.Incarnation{Number: s.incarnation, Nonce: 4_000_000_000 + s.incarnation}, Seq: s.seq}
-	return dtc.Branch{Participant: "orders", XID: x, TxID: dtc.TxID(id), Attempt: 1, Payload: rowOf(id)}
+	return dtc.Branch{Participant: "orders", XID: x, TxID: dtc.TxID(id), Fingerprint: [16]byte{1}, Attempt: 1, Payload: rowOf(id)}
 }
 
 func rowOf(id string) []byte {
@@ -96,7 +96,7 @@ func TestRepeatedWork(t *testing.T) {
 				again := s.branch(id)
 				again.Payload, again.Attempt = append([]byte(" "), first.Payload...), attempt
 				mustCommitOnce(t, db, again)
-				again.Payload = rowOf("another")
+				again.Payload, again.Fingerprint = rowOf("another"), [16]byte{2}
 				if v, err := db.CommitOnePhase(t.Context(), again); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
 					t.Errorf("%s, another payload: %v, %v", id, v, err)
 				}
@@ -210,7 +210,7 @@ func TestPreparedAfterOnce(t *testing.T) {
 		t.Errorf("prepare: %v, %v", v, err)
 	}
 	b := s.branch("done")
-	b.Payload = rowOf("another")
+	b.Payload, b.Fingerprint = rowOf("another"), [16]byte{2}
 	if v, err := w.one.Prepare(t.Context(), b); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
 		t.Errorf("prepare of another payload: %v, %v", v, err)
 	}
