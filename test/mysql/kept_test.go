@@ -63,10 +63,15 @@ func (h *holder) release(t *testing.T) {
 	}
 }
 
-// crash loses what was held up.
-func (h *holder) crash(t *testing.T) {
+// crash loses what was held up. Nobody who waits for it may be told that it has happened.
+func (h *holder) crash(t *testing.T, waiting ...<-chan error) {
 	t.Helper()
 	h.Kill(t)
+	for _, answer := range waiting {
+		if err := <-answer; !errors.Is(err, dtc.ErrNoAnswer) {
+			t.Errorf("what never reached the disk was answered: %v", err)
+		}
+	}
 	h.release(t)
 	h.Start(t)
 }
@@ -80,10 +85,7 @@ func TestVisibleBeforeKept(t *testing.T) {
 	settled(t, w.db, w.branch(9)) // which raises the fence
 	h.hold(t)
 	answer := w.committing(t, b, func(ctx context.Context) error { return votes(w.db.CommitOnePhase(ctx, b)) })
-	h.crash(t)
-	if err := <-answer; !errors.Is(err, dtc.ErrNoAnswer) {
-		t.Errorf("a commit that never reached the disk was answered: %v", err)
-	}
+	h.crash(t, answer)
 	w.committed(t, b.XID, false, "MariaDB has changed, and need not be waited for")
 	if o := settled(t, w.db, b); o != dtc.RolledBack {
 		t.Errorf("settled as %v", o)
@@ -209,11 +211,7 @@ func (w *world) believes(t *testing.T, h *holder, other *mysql.Database, b dtc.B
 		w.committed(t, b.XID, true, "kept")
 		return
 	}
-	h.crash(t)
-	if err := <-told; err == nil {
-		t.Error("it was told, and is lost")
-	}
-	<-answer
+	h.crash(t, answer, told)
 	held, applied, err := w.effect(b.XID, "orders")
 	if err != nil || held != two || applied != 0 {
 		t.Errorf("after the crash: held: %v, applied: %d, error: %v", held, applied, err)
@@ -228,4 +226,36 @@ func (w *world) believes(t *testing.T, h *holder, other *mysql.Database, b dtc.B
 		t.Error(err)
 	}
 	w.committed(t, b.XID, true, "committed again")
+}
+
+// TestFenceIsKept: the fence of another process is not believed while a crash can lower it.
+func TestFenceIsKept(t *testing.T) {
+	h := newHolder(t)
+	w := newWorld(t, h.Server)
+	ctx := background(t)
+	settled(t, w.db, w.branch(1))
+	h.hold(t)
+	var answers []<-chan error
+	for i := range 2 {
+		db, answer := w.participant(t, "orders", nil), make(chan error, 1)
+		next := later(w.branch(2), uint64(i))
+		go func() {
+			_, err := db.Settle(ctx, next)
+			answer <- err
+		}()
+		answers = append(answers, answer)
+		eventually(t, "it waits", func() bool {
+			if len(answer) > 0 {
+				t.Fatalf("answered: %v", <-answer)
+			}
+			return w.count(t, `SELECT (SELECT MAX(incarnation) FROM dtc_fence) = 2 AND COUNT(*) = ? FROM information_schema.PROCESSLIST
+				WHERE INFO LIKE 'UPDATE dtc_fence%' OR INFO LIKE 'INSERT INTO dtc_low_water%'`, i+1) == 1
+		})
+	}
+	h.crash(t, answers...)
+	b := w.branch(3)
+	if err := votes(w.db.CommitOnePhase(ctx, b)); err != nil {
+		t.Errorf("the fence has not been lost: %v", err)
+	}
+	w.committed(t, b.XID, true, "nothing of a later incarnation was answered")
 }
