@@ -167,3 +167,21 @@ func TestOneNot(t *testing.T) {
 	w.committed(t, adopted.XID, false, "adopted")
 	w.clean(t)
 }
+
+// TestOneClosed: a branch is enlisted even if nothing can be done in it, so that its
+// participant is asked about the id.
+func TestOneClosed(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	closed := w.participant(t, "orders", nil)
+	closed.Close()
+	c := open(t, w.db)
+	var info dtc.TxInfo
+	err := c.Run(t.Context(), "closed", func(ctx context.Context, tx *dtc.Tx) error {
+		err := closed.Do(ctx, tx, func(context.Context, *mysql.Tx) error { return nil })
+		info, _ = c.Transaction("closed")
+		return err
+	})
+	if !errors.Is(err, dtc.ErrRolledBack) || len(info.Branches) != 1 || info.Branches[0].Participant != "orders" {
+		t.Errorf("error %v, branches %+v", err, info.Branches)
+	}
+}
