@@ -109,17 +109,18 @@ func drop(conn *sql.Conn) {
 // when the transaction is rolled back under it.
 func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Context, q *Tx) error) error {
 	// The session stands in the table before the branch is enlisted: from then on it
-	// may be rolled back, and whoever does that must find it.
+	// may be rolled back, and whoever does that must find it. It is enlisted whatever fails:
+	// so this participant is asked whether the id was committed before.
 	xid := tx.XID()
-	s, made, err := d.session(xid)
-	if err != nil {
-		return err
-	}
+	s, made, failed := d.session(xid)
 	if err := tx.Enlist(d.id, nil); err != nil {
 		if made {
 			d.forget(xid, s)
 		}
 		return err
+	}
+	if failed != nil {
+		return failed
 	}
 	if err := s.lock(ctx); err != nil {
 		return err

@@ -66,12 +66,16 @@
 //     only when the session has left, and then an OK of XA COMMIT is believed once the
 //     row is visible. While a session is leaving the server may answer OK and commit
 //     nothing.
-//  4. "Unknown XID" is no acknowledgement: it is said of a branch that has not left its
+//  4. A row that says how a branch has ended, without such an OK, may still be lost:
+//     other sessions see a commit before it is on the disk. The same is true of the rows of
+//     one phase, and of the fence. A commit of our own that was answered says that what was read before is
+//     kept; it counts up a row of dtc_low_water that stands for no log.
+//  5. "Unknown XID" is no acknowledgement: it is said of a branch that has not left its
 //     session too. The row tells what became of the branch. If there is none, a second
 //     long, the branch is sealed, and then it is certain that it was rolled back,
 //     against the decision.
-//  5. A lost connection or a server that shuts down or is read-only: no answer.
-//  6. Errors are told apart by their number, never by their text.
+//  6. A lost connection or a server that shuts down or is read-only: no answer.
+//  7. Errors are told apart by their number, never by their text.
 //
 // # Connections
 //

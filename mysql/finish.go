@@ -3,7 +3,6 @@ package mysql
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -115,9 +114,12 @@ func (d *Database) commitElsewhere(ctx context.Context, q *sql.Conn, b dtc.Branc
 		return err
 	}
 	var missing time.Time // since when it is not there
-	lists := false
+	lists, ours := false, false
 	for began := time.Now(); ; {
 		st, err := d.look(ctx, q, b, lists)
+		if err == nil && (st == rolledBack || st == committed && !ours) {
+			err = d.kept(ctx, q)
+		}
 		if err != nil {
 			return err
 		}
@@ -132,7 +134,7 @@ func (d *Database) commitElsewhere(ctx context.Context, q *sql.Conn, b dtc.Branc
 			missing = time.Time{}
 			// An OK is believed by the next look, which must see the row.
 			_, err = q.ExecContext(ctx, xaCommit+name)
-			lists = lists || err != nil
+			lists, ours = lists || err != nil, err == nil
 			if err != nil && !busy(err) && number(err) != codeRolledBack {
 				return d.unfinished(err)
 			}
@@ -177,9 +179,16 @@ func (d *Database) rollbackElsewhere(ctx context.Context, q *sql.Conn, b dtc.Bra
 		}
 		switch st {
 		case committed:
+			if err := d.kept(ctx, q); err != nil {
+				return err
+			}
 			return &dtc.FinishedError{Outcome: dtc.Committed}
 		case rolledBack: // which somebody else's prepare without a row does not meet
-			if listed, err := d.listed(ctx, q, b); err != nil || !listed {
+			listed, err := d.listed(ctx, q, b)
+			if err == nil && !listed {
+				err = d.kept(ctx, q)
+			}
+			if err != nil || !listed {
 				return err
 			}
 			fallthrough
@@ -222,50 +231,4 @@ func (d *Database) unfinished(err error) error {
 		return d.noAnswer("finish", err)
 	}
 	return d.failed("finish", err)
-}
-
-// seal inserts the row that says rolled back, and reports whether there was none. It
-// waits for a session that has inserted the row and has not ended, and gives up soon:
-// whoever is alone with the branch then looks again.
-func (d *Database) seal(ctx context.Context, q querier, b dtc.Branch) (bool, error) {
-	insert, err := d.q.insert(b, stateRolledBack, "")
-	if err != nil {
-		return false, err
-	}
-	_, err = q.ExecContext(ctx, insert)
-	switch {
-	case err == nil:
-		return true, nil
-	case number(err) == codeDuplicate:
-		return false, nil
-	case gone(err):
-		return false, d.noAnswer("seal", err)
-	}
-	return false, d.failed("seal", err)
-}
-
-// attest votes for a branch whose session is not here: commit if it is prepared, and
-// otherwise abort for the reason given, after it has been made sure that it can be
-// prepared no more.
-func (d *Database) attest(ctx context.Context, b dtc.Branch, reason error) (v dtc.Vote, err error) {
-	err = d.alone(ctx, b, func(q *sql.Conn) error {
-		switch st, err := d.standing(ctx, q, b); {
-		case err != nil:
-			return err
-		case st == held, st == committed: // committed by a decision that came before
-			v = dtc.VoteCommit
-			return nil
-		}
-		return d.rollbackElsewhere(ctx, q, b)
-	})
-	var finished *dtc.FinishedError
-	switch {
-	case errors.As(err, &finished) && finished.Outcome == dtc.Committed:
-		return dtc.VoteCommit, nil
-	case err != nil:
-		return dtc.VoteAbort, dtc.NoAnswer(err)
-	case v == dtc.VoteCommit:
-		return v, nil
-	}
-	return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("mysql: %s: %w", d.id, reason))
 }

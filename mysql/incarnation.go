@@ -72,6 +72,9 @@ func (d *Database) raiseFence(ctx context.Context, x dtc.XID) (incarnation, erro
 	}
 	i := incarnation{number: stands}
 	if err == nil {
+		if err := d.kept(ctx, d.finish); err != nil { // another process may have raised it
+			return incarnation{}, err
+		}
 		err = d.finish.QueryRowContext(ctx, d.q.onceEarlier(d.id, x.Log, stands)).Scan(&i.earlier)
 	}
 	if err != nil {

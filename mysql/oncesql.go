@@ -151,7 +151,7 @@ func (q queries) onceTried(b dtc.Branch) []string {
 	x := b.XID
 	return []string{
 		q.fenceInsert(b.Participant, x.Log, x.Incarnation.Number), q.fenceRaise(b.Participant, x.Log, x.Incarnation.Number),
-		q.fenceRow(b.Participant, x.Log), q.fencePass(b.Participant, x, x), q.onceSeal(b),
+		q.fenceRow(b.Participant, x.Log), q.fencePass(b.Participant, x, x), q.onceSeal(b), q.onceOver(b, stateSealed),
 		q.onceRow(b.Participant, x.Log, b.TxID, nil), q.onceDrop(b.Participant, x, "", stateSealed),
 	}
 }

@@ -133,7 +133,7 @@ func (d *Database) taken(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	case err != nil:
 		return dtc.VoteAbort, dtc.NoAnswer(err)
 	case stands > b.XID.Incarnation.Number, b.XID.Compare(low) < 0:
-		return d.met(once{}, errLate, nil)
+		return d.shut(ctx, b, errLate)
 	case stands < b.XID.Incarnation.Number:
 		d.unfence(b.XID.Log)
 	}
@@ -155,9 +155,13 @@ func (d *Database) met(o once, reason, err error) (dtc.Vote, error) {
 }
 
 // shut refuses a branch for the reason given, after it was made sure that nothing of it
-// commits any more, whatever is still under way; or says that it was committed before.
+// commits any more, whatever is still under way; or says that it was committed before, or that nobody knows any more.
 func (d *Database) shut(ctx context.Context, b dtc.Branch, reason error) (dtc.Vote, error) {
-	_, o, err := d.settle(ctx, b)
+	outcome, o, err := d.settle(ctx, b)
+	if err == nil && outcome == dtc.OutcomeUnknown {
+		// No refusal: that would say that the id was not committed before.
+		return dtc.VoteAbort, fmt.Errorf("mysql: %s: %w; whether the id was committed before is not remembered", d.id, reason)
+	}
 	return d.met(o, reason, err)
 }
 

@@ -66,6 +66,7 @@ type Database struct {
 	next     map[dtc.LogID]*reading
 	fenced   map[dtc.LogID]incarnation // the highest that was fenced off from those before
 
+	keeper   keeper
 	fencing  chan struct{} // held by the one that fences
 	reads    chan struct{} // held by the one that reads low water for others
 	finished atomic.Int64
@@ -96,6 +97,7 @@ func Open(ctx context.Context, id string, pool *sql.DB, finish driver.Connector,
 		id: id, pool: pool, sessions: map[dtc.XID]*session{}, low: map[dtc.LogID]dtc.XID{},
 		next: map[dtc.LogID]*reading{}, reads: make(chan struct{}, 1),
 		fenced: map[dtc.LogID]incarnation{}, fencing: make(chan struct{}, 1),
+		keeper: keeper{sem: make(chan struct{}, 1)},
 	}
 	if opts != nil {
 		d.opts = *opts
@@ -143,67 +145,6 @@ var isolations = map[sql.IsolationLevel]string{
 	sql.LevelReadCommitted:   "READ COMMITTED",
 	sql.LevelRepeatableRead:  "REPEATABLE READ",
 	sql.LevelSerializable:    "SERIALIZABLE",
-}
-
-// speak returns the statements as this server takes them.
-func speak(ctx context.Context, c driver.Connector, prefix string) (queries, error) {
-	db := sql.OpenDB(c)
-	defer db.Close()
-	version, err := versionOf(ctx, db)
-	if err != nil {
-		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
-	}
-	q := queriesOf(prefix, isMariaDB(version))
-	snapshots, err := texts(db.QueryContext(ctx, "SELECT VARIABLE_NAME FROM information_schema.SYSTEM_VARIABLES"+
-		" WHERE VARIABLE_NAME = 'INNODB_SNAPSHOT_ISOLATION'"))
-	if q.mariadb && err != nil {
-		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
-	}
-	if len(snapshots) > 0 {
-		q.latest = "SET STATEMENT innodb_snapshot_isolation = 0 FOR "
-	}
-	return q, nil
-}
-
-func (d *Database) openFinish(c driver.Connector, isolation string, conns int) *sql.DB {
-	db := sql.OpenDB(settled{c, []string{
-		"SET SESSION TRANSACTION ISOLATION LEVEL " + isolation,
-		// A host that vanishes leaves its session, and with it the lock on a branch that
-		// was being finished, to the server, which waits for hours unless it is told.
-		"SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 1, SESSION wait_timeout = 20",
-		d.q.remember(),
-	}})
-	db.SetMaxOpenConns(conns)
-	db.SetMaxIdleConns(conns)
-	db.SetConnMaxIdleTime(10 * time.Second)
-	return db
-}
-
-// settled is a connector whose sessions have the settings that finishing needs, whatever
-// the server's defaults and the application's are.
-type settled struct {
-	driver.Connector
-	settings []string
-}
-
-// Connect implements driver.Connector.
-func (c settled) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	e, ok := conn.(driver.ExecerContext)
-	if !ok {
-		_ = conn.Close()
-		return nil, errors.New("mysql: the driver's connections have no ExecContext")
-	}
-	for _, set := range c.settings {
-		if _, err := e.ExecContext(ctx, set, nil); err != nil {
-			_ = conn.Close()
-			return nil, err
-		}
-	}
-	return conn, nil
 }
 
 func (d *Database) start(ctx context.Context, create string) error {

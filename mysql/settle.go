@@ -16,6 +16,7 @@ type once struct {
 	same             bool // its payload may be the one that was asked about
 }
 
+// once returns what the server keeps of an id.
 func (d *Database) once(ctx context.Context, log dtc.LogID, id dtc.TxID, payload []byte) (o once, err error) {
 	o.xid.Log = log
 	err = d.finish.QueryRowContext(ctx, d.q.onceRow(d.id, log, id, payload)).
@@ -27,6 +28,9 @@ func (d *Database) once(ctx context.Context, log dtc.LogID, id dtc.TxID, payload
 		return once{}, d.noAnswer("read the row of the id", err)
 	}
 	o.there = true
+	if err := d.kept(ctx, d.finish); err != nil {
+		return once{}, err
+	}
 	return o, nil
 }
 

@@ -29,6 +29,8 @@ type Server struct {
 	Port int
 	// Dir is the server's private directory: data, socket and log.
 	Dir string
+	// Env is added to the server's environment from its next start on.
+	Env []string
 
 	kind    *kind
 	args    []string // besides those of the kind
@@ -118,6 +120,7 @@ func (s *Server) launch() error {
 	defer log.Close()
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.Dir, log, log
+	s.cmd.Env = append(os.Environ(), s.Env...)
 	s.cmd.SysProcAttr = s.kind.attr()
 	s.exited = make(chan struct{})
 	started := make(chan error)
