@@ -89,14 +89,6 @@ var brokenIncarnations = []breakage{
 	{"proves nothing", "prove names the XID", `committed in one phase: prove found ""`, func(_ *Subject, _ *Memory, p *brokenOne) {
 		p.prove = func(context.Context, dtc.LogID, dtc.TxID) (dtc.XID, error) { return dtc.XID{}, nil }
 	}},
-	{"proves the last attempt", "prove names the XID", "asked for under another XID: prove found", func(_ *Subject, m *Memory, p *brokenOne) {
-		last := map[txKey]dtc.XID{}
-		p.onePhase = func(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
-			last[keyOf(b)] = b.XID
-			return m.CommitOnePhase(ctx, b)
-		}
-		p.prove = func(_ context.Context, log dtc.LogID, id dtc.TxID) (dtc.XID, error) { return last[txKey{log, id}], nil }
-	}},
 	{"proves what it has shut", "prove names the XID", "an id that was settled as rolled back: prove found", func(_ *Subject, m *Memory, p *brokenOne) {
 		shut := map[txKey]dtc.XID{}
 		p.settle = func(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) {

@@ -1,10 +1,7 @@
 package mysql
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -19,17 +16,12 @@ const stateSealed = "sealed"
 // its way. No error of the server has the number.
 const codeTaken = 45000
 
-// fingerprint returns the payload as it is compared, as a literal.
-func fingerprint(payload []byte) string {
-	if len(payload) == 0 {
+// request returns the fingerprint of a request as it is compared, as a literal.
+func request(fingerprint [16]byte) string {
+	if fingerprint == ([16]byte{}) {
 		return "NULL"
 	}
-	var b bytes.Buffer
-	if json.Compact(&b, payload) == nil { // white space is no difference
-		payload = b.Bytes()
-	}
-	sum := sha256.Sum256(payload)
-	return "X'" + hex.EncodeToString(sum[:16]) + "'"
+	return "X'" + hex.EncodeToString(fingerprint[:]) + "'"
 }
 
 // less is a condition: the pair of columns is below an XID.
@@ -49,20 +41,20 @@ func ofID(participant string, log dtc.LogID, id dtc.TxID) string {
 // onceInsert writes the row of an id in the given state, if the fence lets it. The row of
 // the fence stays locked against others that would raise it, but not against its readers.
 func (q queries) onceInsert(b dtc.Branch, state, unless string) string {
-	return fmt.Sprintf("INSERT INTO %s (participant, log, tx_id, incarnation, nonce, seq, payload, state, ended)"+
+	return fmt.Sprintf("INSERT INTO %s (participant, log, tx_id, incarnation, nonce, seq, request, state, ended)"+
 		" SELECT '%s', '%s', X'%s', %d, %d, %d, %s, '%s', UTC_TIMESTAMP() FROM %s WHERE %s AND NOT %s LOCK IN SHARE MODE",
 		q.once, b.Participant, b.XID.Log, hex.EncodeToString([]byte(b.TxID)), b.XID.Incarnation.Number, b.XID.Incarnation.Nonce, b.XID.Seq,
-		fingerprint(b.Payload), state, q.fence, ofLog(b.Participant, b.XID.Log), unless)
+		request(b.Fingerprint), state, q.fence, ofLog(b.Participant, b.XID.Log), unless)
 }
 
 // onceOver takes over the row that seals a lower XID of the same id.
 func (q queries) onceOver(b dtc.Branch, state string) string {
 	if state == stateSealed {
-		b.Payload = nil
+		b.Fingerprint = [16]byte{}
 	}
-	return fmt.Sprintf("UPDATE %s SET incarnation = %d, nonce = %d, seq = %d, payload = %s, state = '%s', ended = UTC_TIMESTAMP()"+
+	return fmt.Sprintf("UPDATE %s SET incarnation = %d, nonce = %d, seq = %d, request = %s, state = '%s', ended = UTC_TIMESTAMP()"+
 		" WHERE %s AND state = 'sealed' AND %s",
-		q.once, b.XID.Incarnation.Number, b.XID.Incarnation.Nonce, b.XID.Seq, fingerprint(b.Payload), state,
+		q.once, b.XID.Incarnation.Number, b.XID.Incarnation.Nonce, b.XID.Seq, request(b.Fingerprint), state,
 		ofID(b.Participant, b.XID.Log, b.TxID), less("incarnation", "seq", b.XID))
 }
 
@@ -90,17 +82,25 @@ func (q queries) commitOnce(b dtc.Branch, name string) string {
 // onceSeal seals an id, unless the evidence of its XID may have been dropped.
 func (q queries) onceSeal(b dtc.Branch) string {
 	sealed := b
-	sealed.Payload = nil
+	sealed.Fingerprint = [16]byte{}
 	x := b.XID
 	return q.onceInsert(sealed, stateSealed, fmt.Sprintf("(dropped_incarnation > %[1]d OR dropped_incarnation = %[1]d AND dropped_seq >= %[2]d)",
 		x.Incarnation.Number, x.Seq))
 }
 
-// onceRow reads the row of an id: whether it is committed, its XID, and whether the payload
+// onceRow reads the row of an id: whether it is committed, its XID, and whether the request
 // may be the same.
-func (q queries) onceRow(participant string, log dtc.LogID, id dtc.TxID, payload []byte) string {
-	return fmt.Sprintf("SELECT state = 'committed', incarnation, nonce, seq, COALESCE(payload = %s, TRUE) FROM %s WHERE %s",
-		fingerprint(payload), q.once, ofID(participant, log, id))
+func (q queries) onceRow(participant string, log dtc.LogID, id dtc.TxID, fingerprint [16]byte) string {
+	return fmt.Sprintf("SELECT state = 'committed', incarnation, nonce, seq, COALESCE(request = %s, TRUE) FROM %s WHERE %s",
+		request(fingerprint), q.once, ofID(participant, log, id))
+}
+
+// onceExtend lets the evidence of an id stand for one more XID: it is kept as long as if
+// that had been the one.
+func (q queries) onceExtend(b dtc.Branch) string {
+	return fmt.Sprintf("UPDATE %s SET incarnation = %d, nonce = %d, seq = %d, ended = UTC_TIMESTAMP() WHERE %s AND state = 'committed' AND %s",
+		q.once, b.XID.Incarnation.Number, b.XID.Incarnation.Nonce, b.XID.Seq,
+		ofID(b.Participant, b.XID.Log, b.TxID), less("incarnation", "seq", b.XID))
 }
 
 // fenceRow reads how far a log's incarnations are fenced off.
@@ -152,6 +152,6 @@ func (q queries) onceTried(b dtc.Branch) []string {
 	return []string{
 		q.fenceInsert(b.Participant, x.Log, x.Incarnation.Number), q.fenceRaise(b.Participant, x.Log, x.Incarnation.Number),
 		q.fenceRow(b.Participant, x.Log), q.fencePass(b.Participant, x, x), q.onceSeal(b), q.onceOver(b, stateSealed),
-		q.onceRow(b.Participant, x.Log, b.TxID, nil), q.onceDrop(b.Participant, x, "", stateSealed),
+		q.onceRow(b.Participant, x.Log, b.TxID, [16]byte{}), q.onceDrop(b.Participant, x, "", stateSealed),
 	}
 }

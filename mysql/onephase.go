@@ -74,7 +74,7 @@ func (d *Database) onceSession(ctx context.Context, b dtc.Branch) (dtc.Vote, err
 func (d *Database) onceStatements(ctx context.Context, b dtc.Branch, s *session, list []Statement) (dtc.Vote, error) {
 	if b.Attempt > 1 {
 		// What an earlier call has done is in the way of the statements.
-		if o, err := d.once(ctx, b.XID.Log, b.TxID, b.Payload); err != nil || o.there && (o.committed || o.xid.Compare(b.XID) >= 0) {
+		if o, err := d.onceOf(ctx, b); err != nil || o.there && (o.committed || o.xid.Compare(b.XID) >= 0) {
 			return d.met(o, errLate, err)
 		}
 	}
@@ -124,7 +124,7 @@ func (d *Database) commitOnce(ctx context.Context, b dtc.Branch, s *session) (dt
 
 // taken answers a branch that has met something and was rolled back.
 func (d *Database) taken(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
-	o, err := d.once(ctx, b.XID.Log, b.TxID, b.Payload)
+	o, err := d.onceOf(ctx, b)
 	if err != nil || o.committed || o.there && o.xid.Compare(b.XID) >= 0 {
 		return d.met(o, errLate, err)
 	}
@@ -149,7 +149,7 @@ func (d *Database) met(o once, reason, err error) (dtc.Vote, error) {
 	case o.committed && o.same:
 		return dtc.VoteCommit, nil
 	case o.committed:
-		reason = fmt.Errorf("%w: the id was committed for another payload", dtc.ErrTxConflict)
+		reason = fmt.Errorf("%w: the id was committed for another request", dtc.ErrTxConflict)
 	}
 	return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("mysql: %s: %w", d.id, reason))
 }
@@ -199,8 +199,8 @@ func (d *Database) committedBefore(ctx context.Context, b dtc.Branch) (bool, err
 	if err != nil || !i.earlier {
 		return false, err
 	}
-	o, err := d.once(ctx, b.XID.Log, b.TxID, b.Payload)
-	if err == nil && o.committed && o.xid.Incarnation.Number < b.XID.Incarnation.Number {
+	o, err := d.onceOf(ctx, b)
+	if err == nil && o.committed {
 		_, err = d.met(o, errLate, nil)
 		return true, err
 	}

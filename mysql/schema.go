@@ -57,7 +57,7 @@ CREATE TABLE IF NOT EXISTS {prefix}_once (
 	incarnation bigint unsigned NOT NULL,
 	nonce       bigint unsigned NOT NULL,
 	seq         bigint unsigned NOT NULL,
-	payload     binary(16),
+	request     binary(16),
 	state       varchar(12)  CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
 	ended       datetime NOT NULL,
 	PRIMARY KEY (participant, log, tx_id),

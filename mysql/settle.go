@@ -13,13 +13,13 @@ import (
 type once struct {
 	there, committed bool
 	xid              dtc.XID
-	same             bool // its payload may be the one that was asked about
+	same             bool // its request may be the one that was asked about
 }
 
 // once returns what the server keeps of an id.
-func (d *Database) once(ctx context.Context, log dtc.LogID, id dtc.TxID, payload []byte) (o once, err error) {
+func (d *Database) once(ctx context.Context, log dtc.LogID, id dtc.TxID, fingerprint [16]byte) (o once, err error) {
 	o.xid.Log = log
-	err = d.finish.QueryRowContext(ctx, d.q.onceRow(d.id, log, id, payload)).
+	err = d.finish.QueryRowContext(ctx, d.q.onceRow(d.id, log, id, fingerprint)).
 		Scan(&o.committed, &o.xid.Incarnation.Number, &o.xid.Incarnation.Nonce, &o.xid.Seq, &o.same)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -34,9 +34,22 @@ func (d *Database) once(ctx context.Context, log dtc.LogID, id dtc.TxID, payload
 	return o, nil
 }
 
+// onceOf is once for a branch. If its id was committed for the same request the row stands
+// for the branch's XID too, from then on.
+func (d *Database) onceOf(ctx context.Context, b dtc.Branch) (once, error) {
+	o, err := d.once(ctx, b.XID.Log, b.TxID, b.Fingerprint)
+	if err != nil || !o.committed || !o.same || o.xid.Compare(b.XID) >= 0 {
+		return o, err
+	}
+	if _, err := d.finish.ExecContext(ctx, d.q.onceExtend(b)); err != nil {
+		return once{}, d.noAnswer("keep the row of the id", err)
+	}
+	return o, nil
+}
+
 // Prove implements [dtc.OnePhaser].
 func (d *Database) Prove(ctx context.Context, log dtc.LogID, id dtc.TxID) (dtc.XID, error) {
-	o, err := d.once(ctx, log, id, nil)
+	o, err := d.once(ctx, log, id, [16]byte{})
 	if err != nil || !o.committed {
 		return dtc.XID{}, err
 	}
@@ -87,7 +100,7 @@ func (d *Database) settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, once,
 		} else if number(err) != codeDuplicate && number(err) != codeDeadlock {
 			return dtc.OutcomeUnknown, once{}, d.noAnswer("seal", err)
 		}
-		o, lookErr := d.once(ctx, b.XID.Log, b.TxID, b.Payload)
+		o, lookErr := d.onceOf(ctx, b)
 		switch {
 		case lookErr != nil:
 			return dtc.OutcomeUnknown, o, lookErr

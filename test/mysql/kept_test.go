@@ -7,7 +7,6 @@ import (
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/mysql"
-	"github.com/dtc-project/dtc/test/internal/servers"
 )
 
 // TestVisibleBeforeKept: the fact that makes a reader wait. A commit can be seen while its

@@ -96,8 +96,9 @@ func TestRepeatedWork(t *testing.T) {
 				again := s.branch(id)
 				again.Payload, again.Attempt = append([]byte(" "), first.Payload...), attempt
 				mustCommitOnce(t, db, again)
-				again.Payload, again.Fingerprint = rowOf("another"), [16]byte{2}
-				if v, err := db.CommitOnePhase(t.Context(), again); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
+				another := s.branch(id)
+				another.Payload, another.Fingerprint = rowOf("another"), [16]byte{2}
+				if v, err := db.CommitOnePhase(t.Context(), another); v != dtc.VoteAbort || !errors.Is(err, dtc.ErrTxConflict) {
 					t.Errorf("%s, another payload: %v, %v", id, v, err)
 				}
 			}
