@@ -69,7 +69,7 @@ func TestOneFenceWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Rollback()
-	if _, err := held.Exec("INSERT INTO dtc_once SELECT participant, log, ?, incarnation, nonce, seq, payload, state, ended FROM dtc_once", string(b.TxID)); err != nil {
+	if _, err := held.Exec("INSERT INTO dtc_once SELECT participant, log, ?, incarnation, nonce, seq, request, state, ended FROM dtc_once", string(b.TxID)); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
