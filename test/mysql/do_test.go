@@ -39,7 +39,7 @@ func connectionID(ctx context.Context, q *mysql.Tx) (id int, err error) {
 }
 
 func TestDo(t *testing.T) {
-	w, v := newWorld(t, servers.SharedMariaDB(t)), newWorld(t, servers.SharedMariaDB(t))
+	w, v := newTwoPhases(t, servers.SharedMariaDB(t)), newWorld(t, servers.SharedMariaDB(t))
 	other := v.participant(t, "payment", nil)
 	c := open(t, w.db, other)
 	errNo := errors.New("out of stock")

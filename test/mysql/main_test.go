@@ -54,6 +54,14 @@ func newWorld(t *testing.T, server *servers.Server) *world {
 	return w
 }
 
+// newTwoPhases makes a world in which a transaction of one branch takes two phases too.
+func newTwoPhases(t *testing.T, server *servers.Server) *world {
+	t.Helper()
+	w := newDatabase(t, server)
+	w.db = w.participant(t, "orders", &mysql.Options{TwoPhases: true})
+	return w
+}
+
 // newDatabase makes a world that takes no part yet.
 func newDatabase(t *testing.T, server *servers.Server) *world {
 	t.Helper()

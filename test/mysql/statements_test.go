@@ -116,7 +116,7 @@ func TestTransient(t *testing.T) {
 // does not see it. What it writes then meets the row; or low water, if the row has been
 // dropped, though the branch sees the state of its beginning, when all of this was not.
 func TestOvertaken(t *testing.T) {
-	w := newWorld(t, servers.SharedMariaDB(t))
+	w := newTwoPhases(t, servers.SharedMariaDB(t))
 	other := w.participant(t, "orders", nil) // rolls back and prunes beside it
 	c := open(t, w.db)
 	for _, dropped := range []bool{false, true} { // low water does not go back

@@ -15,13 +15,19 @@ import (
 	"github.com/dtc-project/dtc/test/internal/wire"
 )
 
+// inTwoPhases hides that a database can commit in one phase.
+type inTwoPhases struct {
+	dtc.Participant
+	dtc.Lister
+}
+
 // TestLate: a statement that would prepare a branch is on its way, and arrives when
 // everybody has given the branch up and its session is ended. Nothing may be left of it.
 func TestLate(t *testing.T) {
 	w := newWorld(t, servers.SharedMariaDB(t))
 	p := w.through(t, wire.MySQL)
 	trap := p.proxy.Arm(atPrepare, 1, wire.StallRequest)
-	c := open(t, p.db)
+	c := open(t, inTwoPhases{p.db, p.db})
 	var id int
 	var xid dtc.XID
 	err := c.RunWith(t.Context(), dtc.TxID("late"), &dtc.TxOptions{PrepareTimeout: 500 * time.Millisecond},
@@ -171,7 +177,7 @@ func (p meddler) Rollback(ctx context.Context, b dtc.Branch) error {
 
 // TestFinishedByHand: somebody finishes a prepared branch against the decision.
 func TestFinishedByHand(t *testing.T) {
-	w := newWorld(t, servers.SharedMariaDB(t))
+	w := newTwoPhases(t, servers.SharedMariaDB(t))
 	refuses := dtc.ParticipantFuncs{ParticipantID: "payment", PrepareFunc: func(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 		// Only once the other one is prepared.
 		eventually(t, "the other one is prepared", func() bool {
