@@ -346,3 +346,28 @@ func TestResolveAfterHold(t *testing.T) {
 		closed(t, c)
 	})
 }
+
+// TestHoldKeepsNoProbe: a hold begins while the participant is down, and keeps its next
+// probe from being made. Another one is made when the hold has ended.
+func TestHoldKeepsNoProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := services("a", "b")
+		disk, x := undecided(t, list)
+		list[0].Crash()
+		c := open(t, disk, &dtc.Config{Participants: participants(list)})
+		defer c.Close()
+		time.Sleep(time.Minute)
+		if err := c.Hold(t.Context(), "it was restored"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		list[0].Restart(true)
+		if err := c.Release(t.Context(), "looked at it"); err != nil {
+			t.Fatal(err)
+		}
+		settle(t, c)
+		if s := list[0].State(x); s != dtctest.RolledBack {
+			t.Errorf("its branch is %q", s)
+		}
+	})
+}

@@ -240,11 +240,7 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 		l.lastError = err.Error()
 		if l.down() && (!verb.Begins() || l.failures == 2) {
 			// Prepares keep trying on their own; they do not put off the probe.
-			timing := l.timing.Load()
-			l.probeAt = l.c.now().Add(backoff(l.failures, timing.Backoff, min(timing.FinishBackoffCap, probeCap), jitter))
-			if l.finishQ.len() > 0 || len(l.waiting) > 0 {
-				l.schedule(l.probeAt)
-			}
+			l.nextProbe()
 		}
 		l.mu.Unlock()
 		return
@@ -266,14 +262,23 @@ func (l *lane) answered(verb protocol.Verb, err error) {
 	wake(due)
 }
 
-// uncalled notes that a commit or rollback that was let go has called nobody: another
-// one may be the probe.
+// uncalled notes that what was to be the probe has called nobody: another one comes when
+// the next probe would have.
 func (l *lane) uncalled() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.probing = false
-	if l.finishQ.len() > 0 {
-		l.start()
+	if l.probing {
+		l.probing = false
+		l.nextProbe()
+	}
+}
+
+// nextProbe says when the participant is probed again. The caller holds l.mu.
+func (l *lane) nextProbe() {
+	timing := l.timing.Load()
+	l.probeAt = l.c.now().Add(backoff(l.failures, timing.Backoff, min(timing.FinishBackoffCap, probeCap), jitter))
+	if l.finishQ.len() > 0 || len(l.waiting) > 0 {
+		l.schedule(l.probeAt)
 	}
 }
 

@@ -58,6 +58,11 @@ func TestOnePhasePowerLoss(t *testing.T) {
 			t.Errorf("prove without the participant: %v", err)
 		}
 		y.Restart(true)
+		y.stuck.Store(true)
+		if _, err := c.Prove(t.Context(), "t"); !errors.Is(err, dtc.ErrUnknownTx) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("prove with a participant that hangs: %v", err)
+		}
+		y.stuck.Store(false)
 		ok, err = c.Execute(t.Context(), "t", branches("x")...)
 		wants(t, "the same request", ok, err, nil)
 		if n := y.Counts().Committed; n != 1 {

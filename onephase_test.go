@@ -21,6 +21,7 @@ type single struct {
 	lose    atomic.Int32 // so many answers to CommitOnePhase do not arrive
 	mute    atomic.Bool  // no Settle reaches it
 	down    atomic.Bool  // nothing reaches it
+	stuck   atomic.Bool  // Prove hangs
 	answer  error        // to Settle
 	before  func(context.Context)
 	settled atomic.Int32
@@ -47,6 +48,14 @@ func (s *single) CommitOnePhase(ctx context.Context, b dtc.Branch) (dtc.Vote, er
 		return dtc.VoteAbort, errLost
 	}
 	return vote, err
+}
+
+func (s *single) Prove(ctx context.Context, log dtc.LogID, id dtc.TxID) (dtc.XID, error) {
+	if s.stuck.Load() {
+		<-ctx.Done()
+		return dtc.XID{}, ctx.Err()
+	}
+	return s.Memory.Prove(ctx, log, id)
 }
 
 func (s *single) Settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, error) {

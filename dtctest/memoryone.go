@@ -44,15 +44,17 @@ func (m *Memory) busy(b dtc.Branch) chan struct{} {
 	if r := m.rows[b.XID]; r != nil && r.busy != nil {
 		return r.busy
 	}
+	var found chan struct{}
+	var first dtc.XID // of several the first one, so that a seed finds the same again
 	for r, other := range m.running {
-		if other.XID.Log != b.XID.Log {
+		if other.XID.Log != b.XID.Log || other.TxID != b.TxID && other.XID.Incarnation.Number >= b.XID.Incarnation.Number {
 			continue
 		}
-		if other.TxID == b.TxID || other.XID.Incarnation.Number < b.XID.Incarnation.Number {
-			return r.busy
+		if found == nil || other.XID.Compare(first) < 0 {
+			found, first = r.busy, other.XID
 		}
 	}
-	return nil
+	return found
 }
 
 // doneBefore answers the first prepare of an id that was committed in one phase under
