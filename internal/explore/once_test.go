@@ -29,8 +29,8 @@ func droppedSights(n *OnceSights) []int  { return append(rerunSights(n), n.Dropp
 var smallOnces = []onceCase{
 	{OnceRules{Runs: 2, Crashes: 1}, 2_876, rerunSights},
 	{OnceRules{Runs: 2, Crashes: 1, Dropping: true}, 3_844, droppedSights},
-	{OnceRules{Runs: 2, Crashes: 1, Statements: 1, Withdrawals: true}, 25_957, operatorSights},
-	{OnceRules{Runs: 2, Crashes: 1, Statements: 1, LogFaults: 1}, 74_696, doubtfulSights},
+	{OnceRules{Runs: 2, Crashes: 1, Statements: 1, Withdrawals: true}, 25_919, operatorSights},
+	{OnceRules{Runs: 2, Crashes: 1, Statements: 1, LogFaults: 1}, 74_624, doubtfulSights},
 }
 
 // soakOnces are larger ones.

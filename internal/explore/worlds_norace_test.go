@@ -44,8 +44,8 @@ var pairs = slices.Concat(smallPairs, []pairWorld{
 var onces = slices.Concat(smallOnces, []onceCase{
 	{OnceRules{Runs: 2, Crashes: 3, Dropping: true}, 61_566, droppedSights},
 	{OnceRules{Runs: 3, Crashes: 2, Dropping: true}, 78_943, droppedSights},
-	{OnceRules{Runs: 2, Crashes: 2, Statements: 1, LogFaults: 1}, 289_234, doubtfulSights},
-	{OnceRules{Runs: 2, Crashes: 1, Statements: 2, LogFaults: 1, Withdrawals: true}, 171_324, doubtfulSights},
+	{OnceRules{Runs: 2, Crashes: 2, Statements: 1, LogFaults: 1}, 286_972, doubtfulSights},
+	{OnceRules{Runs: 2, Crashes: 1, Statements: 2, LogFaults: 1, Withdrawals: true}, 171_156, doubtfulSights},
 })
 
 // plainPairs are those that are walked with no reduction at all.
