@@ -153,6 +153,8 @@ func (w *work) execute(caller int, id dtc.TxID, rng *rand.Rand, hasty bool) {
 		say("told %d %s rolled_back", caller, id)
 	case ctx.Err() != nil && (errors.Is(err, dtc.ErrInDoubt) || errors.Is(err, ctx.Err())):
 		say("told %d %s nothing", caller, id) // it joined and went away, or came too late
+	case errors.Is(err, dtc.ErrInDoubt) && strings.HasPrefix(shapeOf(id), "----"):
+		say("told %d %s nothing", caller, id) // in one phase, and its participant has not said yet
 	default:
 		say("told %d %s error %s", caller, id, strings.ReplaceAll(fmt.Sprint(err), "\n", " "))
 	}
