@@ -187,11 +187,11 @@ working() {
 			-e '/test/kill$' -e '/test/guard$' -e '/test/http$' -e '/examples/participants$' -e '/examples/shop$' -e '/examples/transfer$' \
 			-e '/test/mysql$' -e '/test/postgres$' -e '/test/transfer$' -e 'dtc/cmd/dtc$')
 
-	# Without the race detector: the log is opened on 50,000 crashed disks, each again
+	# Without the race detector: the log is opened on 30,000 crashed disks, each again
 	# after a crash of that opening. Beside it a coordinator is killed at every step.
 	(
 		phase steps . -count=1 -v -run 'TestKillAtEveryPoint' "$@" .
-		export DTC_CRASH_IMAGES=50000
+		export DTC_CRASH_IMAGES=30000
 		phase images . -count=1 -v "$@" ./wal
 	) &
 	# The explorer takes larger worlds, and compares them with those that it need not walk.

@@ -90,6 +90,10 @@ func (m *Memory) CommitOnePhase(ctx context.Context, b dtc.Branch) (dtc.Vote, er
 	if e, ok := m.evidence[keyOf(b)]; ok {
 		defer m.mu.Unlock()
 		if !e.serves(b) {
+			if r == nil && !m.isBelow(b.XID) { // also when the evidence is gone
+				m.rows[b.XID] = &memoryRow{state: Aborted, cause: conflict(b)}
+				m.counts.Aborted++
+			}
 			return dtc.VoteAbort, conflict(b)
 		}
 		return e.vote, nil

@@ -23,6 +23,7 @@ const (
 	codeSyntax        = "42601"
 	codeNoSlot        = "53200" // max_prepared_transactions
 	codeReadOnly      = "25006" // the transaction is, or the server: a standby
+	codeProtocol      = "08P01"
 )
 
 // sqlState returns the SQLSTATE of an error that the server sent, or "".

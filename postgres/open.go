@@ -141,6 +141,11 @@ func (d *Database) start(ctx context.Context, create string) error {
 	if err := d.probe(ctx); err != nil {
 		return err
 	}
+	if err := pgx.BeginFunc(ctx, d.finish, func(pgx.Tx) error { return nil }); sqlState(err) == codeProtocol {
+		return fmt.Errorf("%w: a pooler in between lets no transaction through: its pool_mode must be transaction or session: %w", ErrUnusable, safe(err))
+	} else if err != nil {
+		return fmt.Errorf("begin a transaction: %w", safe(err))
+	}
 	// Where the tables are, nothing is touched: to look whether an index is missing takes
 	// a lock that a prepared branch does not let through, and this is who would end it.
 	missing, err := d.findTables(ctx)

@@ -169,12 +169,11 @@ func (c *client) try(j *job, wait span) Answer {
 	defer c.cancel()
 	var a Answer
 	var x dtc.XID
-	switch j.kind {
-	case OpOutcome:
+	if j.kind == OpOutcome {
 		a = c.outcome(p, j)
-	case OpProve:
+	} else if j.kind == OpProve {
 		a, x = c.prove(ctx, p, j)
-	default:
+	} else {
 		a, x = c.run(ctx, p, j)
 	}
 	w.know.tells(p, j, a, x)

@@ -72,6 +72,9 @@ func (o *one) commitOnce(b dtc.Branch) (dtc.Vote, error) {
 	defer o.mu.Unlock()
 	if e, ok := o.proofs[o.key(b)]; ok {
 		if !e.serves(b) {
+			if o.rows[b.XID] == nil && !o.isBelow(b.XID) { // also when the evidence is gone
+				o.rows[b.XID] = &oneRow{dtctest.Aborted, conflicts(b)}
+			}
 			return dtc.VoteAbort, conflicts(b)
 		}
 		o.served(e, b)

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/postgres"
 	"github.com/dtc-project/dtc/test/internal/servers"
@@ -94,15 +92,11 @@ func TestSealsBehindPgBouncer(t *testing.T) {
 	w.seals(t, w.server.PgBouncer(t, "transaction"), "&default_query_exec_mode=exec")
 }
 
-// TestStatementPooling: no transaction can be had there, and that is what is told.
+// TestStatementPooling: no transaction can be had there, and that is what is told, at once.
 func TestStatementPooling(t *testing.T) {
 	w := newWorld(t, servers.SharedPostgres(t))
-	p := w.pooled(t, "statement")
-	c := open(t, p.db)
-	err := c.Run(t.Context(), "statement", func(ctx context.Context, tx *dtc.Tx) error {
-		return p.db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error { return insert(ctx, q, tx.XID()) })
-	})
-	if err == nil || !strings.Contains(err.Error(), "08P01") {
+	_, err := postgres.Open(t.Context(), "orders", openPool(t, w.server.PgBouncer(t, "statement").DSN(w.name)), nil)
+	if !errors.Is(err, postgres.ErrUnusable) || !strings.Contains(err.Error(), "pool_mode") {
 		t.Errorf("error %v", err)
 	}
 	w.clean(t)

@@ -3,4 +3,4 @@
 package sim_test
 
 // seeds is how many runs there are.
-const seeds = 10_000
+const seeds = 6_000
