@@ -154,10 +154,10 @@ func (w *world) clean(t *testing.T) {
 	if n := w.count(t, "SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()"); n != 0 {
 		t.Errorf("%d transactions are left prepared", n)
 	}
-	if n := w.count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-		AND state LIKE 'idle in transaction%'`); n != 0 {
-		t.Errorf("%d connections are left in a transaction", n)
-	}
+	// What keeps rows within bounds may be at work for a moment, and a pooler may have a connection between two messages.
+	eventually(t, "no connection is in a transaction", func() bool {
+		return w.count(t, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'`) == 0
+	})
 	// One that is closed is given back by a goroutine.
 	eventually(t, "the pool has its connections back", func() bool { return w.pool.Stat().AcquiredConns() == 0 })
 }
