@@ -215,6 +215,7 @@ waiting() {
 	nice=
 	phase storm test $race -count=1 -v "$@" ./chaos
 	phase procfaults test $race -count=1 -v "$@" ./procfaults
+	nice='nice -n 10' # these work more, and have more time
 	phase failpoints test -count=1 -v "$@" ./failpoint
 	phase kills test -count=1 -v "$@" ./kill
 	phase disks test $race -count=1 -v "$@" ./disk

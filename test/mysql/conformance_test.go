@@ -3,6 +3,7 @@ package mysql_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtctest"
@@ -38,6 +39,7 @@ func TestConformance(t *testing.T) {
 				db := w.participant(t, "orders", opts)
 				s := dtctest.Subject{
 					Participant:  tokens{db},
+					Timeout:      2 * time.Minute, // its server has the lowest priority in a whole run
 					PayloadAbort: []byte("abort"), PayloadReadOnly: []byte("read-only"),
 					Effect: func(x dtc.XID) (e dtctest.Effect, err error) {
 						e.Held, e.Applied, err = w.effect(x, "orders")

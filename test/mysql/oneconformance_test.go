@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtctest"
@@ -73,6 +74,7 @@ func (w *world) oneSubject(t *testing.T, server *servers.Server, opts *mysql.Opt
 	}
 	return dtctest.Subject{
 		Participant: db,
+		Timeout:     2 * time.Minute, // its server has the lowest priority in a whole run
 		Payload:     insertMine("", 1), PayloadAbort: insertMine("", 0),
 		PayloadReadOnly: statements(mysql.Statement{SQL: "SELECT count(*) FROM token"}),
 		Effect: func(x dtc.XID) (e dtctest.Effect, err error) {

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -83,6 +84,7 @@ func TestConformance(t *testing.T) {
 			subject := func(t *testing.T) dtctest.Subject {
 				db := w.participant(t, "orders", opts)
 				s := dtctest.Subject{
+					Timeout:     2 * time.Minute, // its server has the lowest priority in a whole run
 					Participant: tokens{db}, Payload: []byte("commit"),
 					PayloadAbort: []byte("abort"), PayloadReadOnly: []byte("read-only"),
 					Effect: func(x dtc.XID) (e dtctest.Effect, err error) {
