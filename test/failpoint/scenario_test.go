@@ -122,8 +122,11 @@ func (r *rehearsal) play(w *world, k kills) {
 			earlier = arm{point: p, hit: 1}
 		}
 	}
-	killed := false
-	for range 4 { // not every life comes to each point
+	killed, tries := false, 4 // not every life comes to each point
+	if k.recovering {
+		tries = 16 // a record for which nobody waits may not have left the process
+	}
+	for range tries {
 		if first.settle { // also again: a life that was not killed has left nothing to find
 			w.live(life{work: k.work, arm: earlier})
 		}
