@@ -78,13 +78,19 @@ func TestDo(t *testing.T) {
 	w.exec(t, "INSERT INTO stock VALUES (1, 10), (2, 20)")
 	w.exec(t, "CREATE FUNCTION sell() RETURNS int MODIFIES SQL DATA BEGIN INSERT INTO token VALUES ('by a function'); RETURN 1; END")
 	w.exec(t, "CREATE VIEW sold AS SELECT sell() AS n")
-	blocked, err := w.admin.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer blocked.Rollback()
-	if _, err := blocked.Exec("UPDATE stock SET n = 0 WHERE id = 2"); err != nil {
-		t.Fatal(err)
+	// blocked does something while another transaction holds a row.
+	blocked := func(do func(ctx context.Context, tx *dtc.Tx) error) func(ctx context.Context, tx *dtc.Tx) error {
+		return func(ctx context.Context, tx *dtc.Tx) error {
+			holder, err := w.admin.Begin()
+			if err != nil {
+				return err
+			}
+			defer holder.Rollback()
+			if _, err := holder.Exec("UPDATE stock SET n = 0 WHERE id = 2"); err != nil {
+				return err
+			}
+			return do(ctx, tx)
+		}
 	}
 
 	tests := []struct {
@@ -183,7 +189,7 @@ func TestDo(t *testing.T) {
 		},
 		{
 			name: "swallows a lock that was not granted, of which the server undoes the statement alone", want: dtc.ErrRolledBack, text: "1205",
-			fn: swallows("SET SESSION innodb_lock_wait_timeout = 1", "UPDATE stock SET n = n - 1"),
+			fn: blocked(swallows("SET SESSION innodb_lock_wait_timeout = 1", "UPDATE stock SET n = n - 1")),
 		},
 		{
 			name: "a savepoint does not take the error of a statement", want: dtc.ErrRolledBack, text: "1062",
