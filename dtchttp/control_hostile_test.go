@@ -22,7 +22,8 @@ import (
 	"github.com/dtc-project/dtc/dtchttp"
 )
 
-// hostile is an API behind a server with the limits that dtc serve sets.
+// hostile is an API behind a server with the limits that dtc serve sets, but for the time that
+// it gives to a request.
 type hostile struct {
 	*api
 	open atomic.Int64 // connections
@@ -34,7 +35,8 @@ func newHostile(t *testing.T) *hostile {
 	h.Server.Close()
 	h.Server = httptest.NewUnstartedServer(h.api.h)
 	c := h.Config
-	c.ReadHeaderTimeout, c.ReadTimeout, c.IdleTimeout, c.MaxHeaderBytes = 10*time.Second, time.Minute, 2*time.Minute, 32<<10
+	// Thousands of connections take a slow machine longer to open than a header may take.
+	c.ReadHeaderTimeout, c.ReadTimeout, c.IdleTimeout, c.MaxHeaderBytes = 10*time.Minute, 10*time.Minute, 10*time.Minute, 32<<10
 	c.ConnState = func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
@@ -61,7 +63,7 @@ func (h *hostile) serves() {
 // settled waits until so many connections are open.
 func (h *hostile) settled(n int64) {
 	h.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); h.open.Load() != n; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); h.open.Load() != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			h.t.Fatalf("%d connections are open, want %d", h.open.Load(), n)
 		}
@@ -71,7 +73,7 @@ func (h *hostile) settled(n int64) {
 // leavesNothing waits until no more goroutines run than before.
 func leavesNothing(t *testing.T, before int) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			text := make([]byte, 64<<10)
 			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, text[:runtime.Stack(text, true)])
@@ -85,7 +87,7 @@ func (h *hostile) dial() *net.TCPConn {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second)) // the test hangs no longer than that
+	_ = conn.SetDeadline(time.Now().Add(3 * time.Minute)) // the test hangs no longer than that
 	_ = conn.(*net.TCPConn).SetLinger(0)                   // leaves no port behind that must wait
 	return conn.(*net.TCPConn)
 }

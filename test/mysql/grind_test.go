@@ -139,7 +139,9 @@ func prepareAside(ctx context.Context, pool *sql.DB, db *mysql.Database, xid dtc
 			return err
 		}
 	}
-	_, _ = conn.ExecContext(ctx, "XA PREPARE "+name)
+	soon, cancel := context.WithTimeout(ctx, wire.GiveUp)
+	defer cancel()
+	_, _ = conn.ExecContext(soon, "XA PREPARE "+name)
 	return nil
 }
 

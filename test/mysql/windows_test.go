@@ -61,8 +61,6 @@ var ways = map[string]func(ctx context.Context, p *proxied, id dtc.TxID, tx *dtc
 	// Whoever prepares a branch does not know what became of it when the connection is lost,
 	// and leaves that to the coordinator.
 	"Adopted": func(ctx context.Context, p *proxied, id dtc.TxID, tx *dtc.Tx) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
 		if err := tx.Enlist("orders", []byte(`{"adopted":true}`)); err != nil {
 			return err // enlisted before it is prepared: so nobody takes it for an orphan
 		}
@@ -133,7 +131,7 @@ func (w *world) window(t *testing.T, p *proxied, way, at string, f wire.Fault) e
 	}}
 	c, err := dtc.Open(t.TempDir(), &dtc.Config{
 		Participants: []dtc.Participant{p.db, other}, SweepInterval: 200 * time.Millisecond,
-		Timing: dtc.Timing{PrepareTimeout: 4 * time.Second, PrepareAttempt: time.Second, FinishAttempt: 2 * time.Second, FinishBackoffCap: 300 * time.Millisecond},
+		Timing: wire.Patience(f),
 	})
 	if err != nil {
 		return err
@@ -145,7 +143,11 @@ func (w *world) window(t *testing.T, p *proxied, way, at string, f wire.Fault) e
 		if i == 1 {
 			trap = p.proxy.Arm(at, 1, f)
 		}
-		err := c.RunWith(t.Context(), id, &dtc.TxOptions{CompletionWait: -1}, func(ctx context.Context, tx *dtc.Tx) error {
+		opts := &dtc.TxOptions{CompletionWait: -1}
+		if i == 1 && willing && !commit && f == wire.StallRequest {
+			opts.PrepareTimeout = 2 * wire.GiveUp // nobody will ever vote
+		}
+		err := c.RunWith(t.Context(), id, opts, func(ctx context.Context, tx *dtc.Tx) error {
 			xid = tx.XID()
 			return errors.Join(tx.Enlist("other", nil), ways[way](ctx, p, id, tx))
 		})
@@ -158,7 +160,7 @@ func (w *world) window(t *testing.T, p *proxied, way, at string, f wire.Fault) e
 		if i == 1 {
 			select {
 			case <-trap.Hit():
-			case <-time.After(10 * time.Second):
+			case <-time.After(wire.Enough):
 				return errors.New("nothing was lost")
 			}
 			if f == wire.StallRequest && at == atPrepare {

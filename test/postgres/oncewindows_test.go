@@ -65,7 +65,8 @@ func (w *world) onceWindow(t *testing.T, mode, way, at string, f wire.Fault) err
 	if err != nil {
 		return err
 	}
-	c, err := dtc.Open(t.TempDir(), &dtc.Config{Participants: []dtc.Participant{p.db}, SweepInterval: 200 * time.Millisecond})
+	defer p.close()
+	c, err := dtc.Open(t.TempDir(), &dtc.Config{Participants: []dtc.Participant{p.db}, SweepInterval: 200 * time.Millisecond, Timing: wire.Patience(f)})
 	if err != nil {
 		return err
 	}
@@ -74,9 +75,9 @@ func (w *world) onceWindow(t *testing.T, mode, way, at string, f wire.Fault) err
 	for i := range 3 {
 		var xid dtc.XID
 		id := dtc.TxID(fmt.Sprintf("tx-%d", i))
-		opts := &dtc.TxOptions{PrepareTimeout: 20 * time.Second, CompletionWait: 20 * time.Second}
+		opts := &dtc.TxOptions{CompletionWait: wire.Enough}
 		if i == 1 && f == wire.StallRequest {
-			opts.PrepareTimeout = 2 * time.Second // until everybody gives up on what is held back
+			opts.PrepareTimeout = 2 * wire.GiveUp // until everybody gives up on what is held back
 		}
 		err := c.RunWith(t.Context(), id, opts, func(ctx context.Context, tx *dtc.Tx) error {
 			xid = tx.XID()
@@ -91,7 +92,7 @@ func (w *world) onceWindow(t *testing.T, mode, way, at string, f wire.Fault) err
 		if i == 1 {
 			select {
 			case <-trap.Hit():
-			case <-time.After(10 * time.Second):
+			case <-time.After(wire.Enough):
 				return errors.New("nothing was lost")
 			}
 			trap.Release()

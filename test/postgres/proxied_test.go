@@ -16,7 +16,14 @@ import (
 type proxied struct {
 	proxy *wire.Proxy
 	dsn   string
+	pool  *pgxpool.Pool
 	db    *postgres.Database
+}
+
+// close gives the server its connections back before the test ends: it has not so many.
+func (p *proxied) close() {
+	p.db.Close()
+	p.pool.Close()
 }
 
 // proxy opens the database as a participant behind a proxy of its own.
@@ -27,12 +34,11 @@ func (w *world) proxy(t *testing.T, id, settings string) (*proxied, error) {
 	}
 	t.Cleanup(proxy.Close)
 	p := &proxied{proxy: proxy, dsn: w.server.Through(proxy.Port(), w.name) + settings}
-	pool, err := pgxpool.New(t.Context(), p.dsn)
-	if err != nil {
+	if p.pool, err = pgxpool.New(t.Context(), p.dsn); err != nil {
 		return nil, err
 	}
-	t.Cleanup(pool.Close)
-	if p.db, err = postgres.Open(t.Context(), id, pool, nil); err == nil {
+	t.Cleanup(p.pool.Close)
+	if p.db, err = postgres.Open(t.Context(), id, p.pool, nil); err == nil {
 		t.Cleanup(p.db.Close)
 	}
 	return p, err

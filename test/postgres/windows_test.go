@@ -37,8 +37,6 @@ var ways = map[string]func(ctx context.Context, p *proxied, tx *dtc.Tx) error{
 	// Whoever prepares a branch does not know what became of it when the connection is lost,
 	// and leaves that to the coordinator.
 	"Adopted": func(ctx context.Context, p *proxied, tx *dtc.Tx) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
 		if err := tx.Enlist("orders", []byte(`{"adopted":true}`)); err != nil {
 			return err // enlisted before it is prepared: so nobody takes it for an orphan
 		}
@@ -52,7 +50,9 @@ var ways = map[string]func(ctx context.Context, p *proxied, tx *dtc.Tx) error{
 				return err
 			}
 		}
-		_, _ = conn.Exec(ctx, "PREPARE TRANSACTION '"+postgres.Name(tx.XID(), "orders")+"'")
+		soon, cancel := context.WithTimeout(ctx, wire.GiveUp)
+		defer cancel()
+		_, _ = conn.Exec(soon, "PREPARE TRANSACTION '"+postgres.Name(tx.XID(), "orders")+"'")
 		return nil
 	},
 }
@@ -109,6 +109,7 @@ func (w *world) window(t *testing.T, mode, way, at string, f wire.Fault) error {
 	if err != nil {
 		return err
 	}
+	defer p.close()
 	willing := at == atProof || at == atPrepare || at == atCommit
 	var gid string
 	other := dtc.ParticipantFuncs{ParticipantID: "other", PrepareFunc: func(ctx context.Context, _ dtc.Branch) (dtc.Vote, error) {
@@ -118,7 +119,7 @@ func (w *world) window(t *testing.T, mode, way, at string, f wire.Fault) error {
 		// Not before there is something to roll back.
 		return dtc.VoteAbort, poll(ctx, func() (bool, error) { return w.listed(gid) })
 	}}
-	c, err := dtc.Open(t.TempDir(), &dtc.Config{Participants: []dtc.Participant{p.db, other}, SweepInterval: 200 * time.Millisecond})
+	c, err := dtc.Open(t.TempDir(), &dtc.Config{Participants: []dtc.Participant{p.db, other}, SweepInterval: 200 * time.Millisecond, Timing: wire.Patience(f)})
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,11 @@ func (w *world) window(t *testing.T, mode, way, at string, f wire.Fault) error {
 	want := []bool{willing, commits(mode, way, at, f), willing}
 	for i, commit := range want {
 		var xid dtc.XID
-		err := c.RunWith(t.Context(), dtc.TxID(fmt.Sprintf("tx-%d", i)), &dtc.TxOptions{CompletionWait: -1}, func(ctx context.Context, tx *dtc.Tx) error {
+		opts := &dtc.TxOptions{CompletionWait: -1}
+		if i == 1 && !commit && f == wire.StallRequest {
+			opts.PrepareTimeout = 2 * wire.GiveUp // nobody will ever vote
+		}
+		err := c.RunWith(t.Context(), dtc.TxID(fmt.Sprintf("tx-%d", i)), opts, func(ctx context.Context, tx *dtc.Tx) error {
 			xid, gid = tx.XID(), postgres.Name(tx.XID(), "orders")
 			return errors.Join(tx.Enlist("other", nil), ways[way](ctx, p, tx))
 		})
@@ -141,7 +146,7 @@ func (w *world) window(t *testing.T, mode, way, at string, f wire.Fault) error {
 		if i == 1 {
 			select {
 			case <-trap.Hit():
-			case <-time.After(10 * time.Second):
+			case <-time.After(wire.Enough):
 				return errors.New("nothing was lost")
 			}
 			if f == wire.StallRequest && (at == atPrepare || at == atProof) {
