@@ -103,8 +103,10 @@ func (c *cast) count(what string, got, least int) {
 }
 
 // The storm finds what it looks for: each deliberate bug of a participant, by a complaint
-// that is meant for it.
+// that is meant for it. How much happens within one storm depends on the machine, so there
+// are more of them where the first was too calm.
 func TestBreaksAreFound(t *testing.T) {
+	const storms = 6
 	for breakage, complaint := range map[string]string{
 		commitLost: "still held",
 		voteLost:   "are unfinished",
@@ -112,16 +114,17 @@ func TestBreaksAreFound(t *testing.T) {
 	} {
 		t.Run(breakage, func(t *testing.T) {
 			t.Parallel()
-			c := newCast(t, 1, breakage, nil, func(int) string { return "127.0.0.1" })
-			c.weather(8, 6*time.Second, func() bool { return true })
-			c.rest(3 * time.Second)
-			for _, w := range c.wrong {
-				if strings.Contains(w, complaint) {
-					t.Logf("found: %.300s", w)
+			var c *cast
+			for seed := range uint64(storms) {
+				c = newCast(t, seed, breakage, nil, func(int) string { return "127.0.0.1" })
+				c.weather(8, 6*time.Second, func() bool { return true })
+				c.rest(3 * time.Second)
+				if i := slices.IndexFunc(c.wrong, func(w string) bool { return strings.Contains(w, complaint) }); i >= 0 {
+					t.Logf("found in storm %d: %.300s", seed, c.wrong[i])
 					return
 				}
 			}
-			t.Errorf("no %q, only:\n%s\n%s", complaint, strings.Join(c.wrong, "\n"), c.report())
+			t.Errorf("no %q in %d storms; in the last only:\n%s\n%s", complaint, storms, strings.Join(c.wrong, "\n"), c.report())
 		})
 	}
 }
