@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/dtctest"
@@ -32,6 +33,7 @@ func conformWith(t *testing.T, k tokens, opts *guard.Options) {
 		g := newGuard(t, "tokens", k.database, k.funcs(), opts)
 		s := dtctest.Subject{
 			Participant:  g,
+			Timeout:      2 * time.Minute, // its server has the lowest priority in a whole run
 			PayloadAbort: []byte("abort"), PayloadReadOnly: []byte("read-only"),
 			Effect: k.effect,
 			Rows:   k.rows,
