@@ -22,6 +22,7 @@ import (
 	"github.com/dtc-project/dtc/mysql"
 	"github.com/dtc-project/dtc/test/internal/grind"
 	"github.com/dtc-project/dtc/test/internal/servers"
+	"github.com/dtc-project/dtc/test/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -170,7 +171,11 @@ func args(list ...any) (all []json.RawMessage) {
 
 func open(t *testing.T, list ...dtc.Participant) *dtc.Coordinator {
 	t.Helper()
-	c, err := dtc.Open(filepath.Join(t.TempDir(), "log"), &dtc.Config{Participants: list, SweepInterval: time.Second})
+	c, err := dtc.Open(filepath.Join(t.TempDir(), "log"), &dtc.Config{
+		Participants: list, SweepInterval: time.Second,
+		// The machine may be slow, and somebody waits for what was not possible at first.
+		Timing: dtc.Timing{PrepareTimeout: wire.Enough, PrepareAttempt: 10 * time.Second, FinishBackoffCap: 500 * time.Millisecond},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +185,7 @@ func open(t *testing.T, list ...dtc.Participant) *dtc.Coordinator {
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for range 1500 {
+	for range 6000 {
 		if cond() {
 			return
 		}

@@ -61,7 +61,7 @@ func (w *world) seals(t *testing.T, front *servers.Server, settings string) {
 	var all sync.WaitGroup
 	for i := range 3 {
 		all.Go(func() {
-			err := c.Run(t.Context(), dtc.TxID(fmt.Sprintf("gate-%d", i)), func(ctx context.Context, tx *dtc.Tx) error {
+			err := c.RunWith(t.Context(), dtc.TxID(fmt.Sprintf("gate-%d", i)), &dtc.TxOptions{CompletionWait: wire.Enough}, func(ctx context.Context, tx *dtc.Tx) error {
 				return db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error { return insert(ctx, q, tx.XID()) })
 			})
 			if !errors.Is(err, dtc.ErrRolledBack) {
