@@ -226,10 +226,16 @@ type source struct {
 	syntax  *ast.File
 }
 
+// parsed is what sources has found; the tests of this file run one after the other.
+var parsed map[string][]source
+
 // sources returns every Go file of the repository by its directory, whatever
 // its build constraints.
 func sources(t *testing.T) map[string][]source {
 	t.Helper()
+	if parsed != nil {
+		return parsed
+	}
 	all := map[string][]source{}
 	walk(t, func(name string) {
 		if path.Ext(name) != ".go" || testdata(name) {
@@ -246,6 +252,7 @@ func sources(t *testing.T) map[string][]source {
 		}
 		all[path.Dir(name)] = append(all[path.Dir(name)], f)
 	})
+	parsed = all
 	return all
 }
 

@@ -120,9 +120,9 @@ func TestMemoryOfAKnownTransactionIsNotUsedAgain(t *testing.T) {
 // many ids have the same hash.
 func TestLiveTableIsThatOfAMap(t *testing.T) {
 	table, want, rng := newLiveTable(), map[TxID]*txn{}, rand.New(rand.NewSource(1))
-	for step := range 200_000 {
-		n := rng.Intn(3_000)
-		id, hash := TxID(fmt.Sprint("t", n)), uint32(n%700)*5
+	for step := range 60_000 {
+		n := rng.Intn(1_000)
+		id, hash := TxID(fmt.Sprint("t", n)), uint32(n%230)*5
 		old := want[id]
 		if table.find(id, hash) != old {
 			t.Fatalf("step %d: %s is not found", step, id)
@@ -136,7 +136,7 @@ func TestLiveTableIsThatOfAMap(t *testing.T) {
 			want[id] = &txn{id: id, hash: hash, xid: XID{Seq: uint64(step)}, fresh: rng.Intn(2) == 0}
 			table.add(want[id])
 		}
-		if old := want[TxID(fmt.Sprint("t", rng.Intn(3_000)))]; old != nil && old.fresh && rng.Intn(4) == 0 {
+		if old := want[TxID(fmt.Sprint("t", rng.Intn(1_000)))]; old != nil && old.fresh && rng.Intn(4) == 0 {
 			table.settle(old)
 		}
 		if step%1000 == 0 {
