@@ -88,7 +88,7 @@ func (h *hostile) dial() *net.TCPConn {
 		h.t.Fatal(err)
 	}
 	_ = conn.SetDeadline(time.Now().Add(3 * time.Minute)) // the test hangs no longer than that
-	_ = conn.(*net.TCPConn).SetLinger(0)                   // leaves no port behind that must wait
+	_ = conn.(*net.TCPConn).SetLinger(0)                  // leaves no port behind that must wait
 	return conn.(*net.TCPConn)
 }
 
