@@ -33,7 +33,7 @@ func (x *onceWalker) walk(limit int) {
 	first := uint32(0)
 	x.reach(&level[0], 0, onceMove{})
 	var moves []onceMove
-	for ; len(level) > 0; x.Deepest++ {
+	for len(level) > 0 {
 		var next []onceWorld
 		for n := range level {
 			w, me := &level[n], first+uint32(n)
@@ -62,7 +62,9 @@ func (x *onceWalker) walk(limit int) {
 			}
 		}
 		first += uint32(len(level))
-		level = next
+		if level = next; len(level) > 0 {
+			x.Deepest++
+		}
 	}
 	x.Complete = true
 }
