@@ -53,19 +53,28 @@ func mustFind(t *testing.T, bug canary.Bug, with reduction) {
 		r.Without = allReductions &^ with
 		res := Explore(&r, canaryStates)
 		states += res.States
-		if res.Violated == "" {
-			continue
+		if finds(t, bug, breaks[bug], &r, &res.Walk, states, with == allReductions) {
+			return
 		}
-		t.Logf("%s violates %s after %d states, in %d moves, in %v", bug, res.Violated, states, res.Moves, &r)
-		if with == allReductions {
-			t.Log("\n" + res.Story())
-		}
-		if res.Violated != breaks[bug] || len(res.Trace) == 0 {
-			t.Errorf("it must break %q, and the trace must say how:\n%s", breaks[bug], res.Story())
-		}
-		return
 	}
 	t.Fatalf("%s was not found in %d states", bug, states)
+}
+
+// finds reports whether a bug was found in a world, after so many states. It must then
+// break what it has to break.
+func finds(t *testing.T, bug canary.Bug, breaks string, r rules, w *Walk, states int, tell bool) bool {
+	t.Helper()
+	if w.Violated == "" {
+		return false
+	}
+	t.Logf("%s violates %s after %d states, in %d moves, in %v", bug, w.Violated, states, w.Moves, r)
+	if tell {
+		t.Log("\n" + w.Story())
+	}
+	if w.Violated != breaks || len(w.Trace) == 0 {
+		t.Errorf("it must break %q, and the trace must say how:\n%s", breaks, w.Story())
+	}
+	return true
 }
 
 // pairBreaks says what damage the worlds of two must find that a bug does: they look
@@ -109,17 +118,9 @@ func mustFindPair(t *testing.T, bug canary.Bug, breaks string, off reduction) {
 		}
 		w.Without, w.only = off, breaks
 		res := ExplorePair(&w.PairRules, canaryStates)
-		if res.Violated == "" {
-			continue
+		if finds(t, bug, breaks, &w.PairRules, &res.Walk, res.States, off == 0) {
+			return
 		}
-		t.Logf("%s violates %s after %d states, in %v", bug, res.Violated, res.States, &w.PairRules)
-		if off == 0 {
-			t.Log("\n" + res.Story())
-		}
-		if res.Violated != breaks || len(res.Trace) == 0 {
-			t.Errorf("it must break %q, and the trace must say how:\n%s", breaks, res.Story())
-		}
-		return
 	}
 	t.Fatalf("%s was not found", bug)
 }
@@ -160,17 +161,9 @@ func mustFindOnce(t *testing.T, bug canary.Bug, breaks string, off reduction) {
 			limit = 20_000 // without oblivion attempts are counted, and there is no end
 		}
 		res := ExploreOnce(&w.OnceRules, limit)
-		if res.Violated == "" {
-			continue
+		if finds(t, bug, breaks, &w.OnceRules, &res.Walk, res.States, off == 0) {
+			return
 		}
-		t.Logf("%s violates %s after %d states, in %v", bug, res.Violated, res.States, &w.OnceRules)
-		if off == 0 {
-			t.Log("\n" + res.Story())
-		}
-		if res.Violated != breaks || len(res.Trace) == 0 {
-			t.Errorf("it must break %q, and the trace must say how:\n%s", breaks, res.Story())
-		}
-		return
 	}
 	t.Fatalf("%s was not found without %v", bug, off)
 }

@@ -17,12 +17,12 @@ func TestAtOnceLosesNothing(t *testing.T) {
 			r := plainWorlds[i]
 			const rest = interchange | oblivion | uncounted
 			same := map[string][]world{}
-			res := without(t, r, rest, watch{state: func(w *world) {
+			res := without(t, r, rest, watch[world, move]{state: func(w *world) {
 				k := common(&r, w)
 				same[k] = append(same[k], *w)
 			}})
 			n := 0
-			all := without(t, r, rest|answersNow|lowWaterNow|listingNow, watch{state: func(w *world) {
+			all := without(t, r, rest|answersNow|lowWaterNow|listingNow, watch[world, move]{state: func(w *world) {
 				more := func(than world) bool { return mayMore(&r, w, &than) }
 				if !slices.ContainsFunc(same[common(&r, w)], more) {
 					if n++; n == 1 {

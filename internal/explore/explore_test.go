@@ -2,69 +2,25 @@ package explore
 
 import (
 	"bytes"
-	"slices"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
-	"github.com/dtc-project/dtc/internal/tally"
 )
 
 // TestWorlds walks every state of the worlds of an ordinary run.
 func TestWorlds(t *testing.T) {
 	for i := range worlds {
-		t.Run(worlds[i].name(), func(t *testing.T) {
+		r := &worlds[i]
+		t.Run(r.name(), func(t *testing.T) {
 			t.Parallel()
-			mustHold(t, &worlds[i])
+			res := Explore(r, maxStates)
+			mustHold(t, r, res, leastStates[r.name()], []int{res.Committed, res.RolledBack, res.Crashes})
 		})
 	}
 }
 
-// TestSoak walks larger worlds, each whole, until the time is over.
-func TestSoak(t *testing.T) {
-	end := time.Now().Add(soak())
-	if soak() == 0 {
-		t.Skip("DTC_SOAK_HOURS and DTC_SOAK_SECONDS are not set")
-	}
-	larger := soakWorlds()
-	for i := range larger {
-		if time.Now().After(end) {
-			t.Logf("the time is over; the first of %d worlds not walked: %v", len(larger)-i, &larger[i])
-			return
-		}
-		t.Run(larger[i].name(), func(t *testing.T) {
-			res := explore(&larger[i], maxStates, end)
-			t.Log(res)
-			if res.Violated != "" {
-				t.Fatal(res.Story())
-			}
-			if !res.Complete {
-				t.Logf("cut after %d states", res.States)
-			}
-		})
-	}
-}
-
-// mustHold walks a world whole, and makes sure that something happened in it.
-func mustHold(t *testing.T, r *Rules) {
-	t.Helper()
-	res := Explore(r, maxStates)
-	t.Log(res)
-	tally.Add(t, "explorer", "states of "+r.name(), int64(res.States), leastStates[r.name()])
-	switch {
-	case res.Violated != "":
-		t.Fatal(res.Story())
-	case leastStates[r.name()] == 0:
-		t.Fatal("nobody has said how many states the world has")
-	case !res.Complete:
-		t.Fatalf("the search was cut after %d states", res.States)
-	case res.Healed < res.States:
-		t.Fatalf("only %d of %d states were seen to come to rest", res.Healed, res.States)
-	case res.Committed == 0 || res.RolledBack == 0 || res.Crashes == 0 || res.Transitions < res.States:
-		t.Fatal("the world did nothing")
-	}
-}
+// TestSoak walks larger ones.
+func TestSoak(t *testing.T) { soakAll(t, soakWorlds()) }
 
 // TestNoTombstones: a participant that does not remember the rollback of a branch
 // which it never saw is found out.
@@ -103,13 +59,6 @@ func TestKeyForgetsOrder(t *testing.T) {
 	}
 }
 
-func TestMovesSurvivePacking(t *testing.T) {
-	m := move{otherTraffic, maxBranches - 1, 4}
-	if got := unpack(m.pack()); got != m {
-		t.Fatalf("%v became %v", m, got)
-	}
-}
-
 func TestSet(t *testing.T) {
 	s := newSet()
 	for pass := range 2 {
@@ -130,11 +79,7 @@ func TestSet(t *testing.T) {
 
 // TestSentences: every move has words for a trace.
 func TestSentences(t *testing.T) {
-	said := []what{crash, restart, voted, takePrepare, runPrepare}
 	s := step{r: &Rules{Kinds: remoteLocal}, world: &world{}}
-	for w := begin; w <= otherTraffic; w++ {
-		if words := s.words(move{what: w}); words == "" && !slices.Contains(said, w) || strings.Contains(words, "%") {
-			t.Errorf("move %d is called %q", w, words)
-		}
-	}
+	words := func(w what) string { return s.words(move{what: w}) }
+	mustSpeak(t, otherTraffic, words, crash, restart, voted, takePrepare, runPrepare)
 }

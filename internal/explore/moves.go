@@ -56,8 +56,6 @@ type move struct {
 	arg    uint8
 }
 
-func (m move) pack() uint16        { return uint16(m.what)<<8 | uint16(m.branch)<<4 | uint16(m.arg) }
-func unpack(p uint16) (m move)     { return move{what(p >> 8), uint8(p >> 4 & 15), uint8(p & 15)} }
 func (r *Rules) remote(i int) bool { return r.Kinds[i] == Remote }
 
 // moves appends everything that may happen next.

@@ -1,13 +1,8 @@
 package explore
 
 import (
-	"encoding/binary"
-	"slices"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/dtc-project/dtc/internal/tally"
 )
 
 // onceCase is a world of one phase, how many states it has, and what must be seen in it.
@@ -46,43 +41,13 @@ func TestOnces(t *testing.T) {
 		t.Run(w.name(), func(t *testing.T) {
 			t.Parallel()
 			res := ExploreOnce(&w.OnceRules, maxStates)
-			t.Log(res)
-			tally.Add(t, "explorer", "states of "+w.name(), int64(res.States), w.least)
-			switch {
-			case res.Violated != "":
-				t.Fatal(res.Story())
-			case !res.Complete || res.Healed < res.States:
-				t.Fatalf("%d of %d states were seen to come to rest", res.Healed, res.States)
-			case w.least == 0 || slices.Contains(w.sees(&res.Seen), 0):
-				t.Fatalf("what the world is for was not seen: %+v", res.Seen)
-			}
+			mustHold(t, &w.OnceRules, res, w.least, w.sees(&res.Seen))
 		})
 	}
 }
 
-// TestSoakOnces walks larger ones, each whole, until the time is over.
-func TestSoakOnces(t *testing.T) {
-	if soak() == 0 {
-		t.Skip("DTC_SOAK_HOURS and DTC_SOAK_SECONDS are not set")
-	}
-	end := time.Now().Add(soak())
-	for i, r := range soakOnces {
-		if time.Now().After(end) {
-			t.Logf("the time is over; the first of %d worlds not walked: %v", len(soakOnces)-i, &r)
-			return
-		}
-		t.Run(r.name(), func(t *testing.T) {
-			res := exploreOnce(&r, maxStates, end, func(_, _ *onceWorld) {})
-			t.Log(res)
-			if res.Violated != "" {
-				t.Fatal(res.Story())
-			}
-			if !res.Complete {
-				t.Logf("cut after %d states", res.States)
-			}
-		})
-	}
-}
+// TestSoakOnces walks larger ones.
+func TestSoakOnces(t *testing.T) { soakAll(t, soakOnces) }
 
 // TestOnceSins: each promise of a participant is needed; without it the damage is this.
 func TestOnceSins(t *testing.T) {
@@ -111,11 +76,7 @@ func TestOnceSins(t *testing.T) {
 
 // TestOnceSentences: every move of a world of one phase has words for a trace.
 func TestOnceSentences(t *testing.T) {
-	for what := askFor; what <= dropSeals; what++ {
-		if words := (onceMove{what: what}).words(); words == "" || strings.Contains(words, "%") {
-			t.Errorf("move %d is called %q", what, words)
-		}
-	}
+	mustSpeak(t, dropSeals, func(what onceWhat) string { return onceMove{what: what}.words() })
 }
 
 // TestOnceKeyIsExact: what may happen in a world of one phase is a function of its key, as
@@ -136,38 +97,6 @@ func onceKeyIsExact(t *testing.T, r *OnceRules, limit int) {
 	t.Helper()
 	keyed := *r
 	keyed.Without = 0
-	keyOf := func(w *onceWorld) sum { return hash(w.key(&keyed, nil)) }
-	classes := map[sum]sum{} // to the sum of what comes next
-	states := 0
-	var from *onceWorld
-	var me sum
-	var next []sum
-	note := func() {
-		slices.SortFunc(next, compareSums)
-		all := []byte{}
-		for _, k := range slices.Compact(next) {
-			all = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(all, k.hi), k.lo)
-		}
-		if before, ok := classes[me]; ok && before != hash(all) {
-			t.Fatalf("two worlds with the key of %+v can do different things", *from)
-		}
-		classes[me] = hash(all)
-		states++
-	}
-	res := exploreOnce(r, limit, time.Time{}, func(w, to *onceWorld) {
-		if w != from {
-			if from != nil {
-				note()
-			}
-			from, me, next = w, keyOf(w), next[:0]
-		}
-		if k := keyOf(to); k != me {
-			next = append(next, k)
-		}
-	})
-	note() // of the last state
-	t.Logf("%d states have %d keys", states, len(classes))
-	if res.Violated != "" || len(classes) >= states {
-		t.Errorf("%v: no two states have the same key", res)
-	}
+	key := func(w *onceWorld, dst []byte) []byte { return w.key(&keyed, dst) }
+	keyIsExact(t, key, func(as watch[onceWorld, onceMove]) *Walk { return &exploreOnce(r, limit, time.Time{}, as).Walk })
 }

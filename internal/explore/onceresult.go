@@ -2,7 +2,6 @@ package explore
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
@@ -10,18 +9,19 @@ import (
 
 // OnceResult is what a walk over a world of one phase found.
 type OnceResult struct {
-	Rules       *OnceRules
-	States      int
-	Transitions int
-	Healed      int
-	Deepest     int
-	Complete    bool
-	Took        time.Duration
-	Seen        OnceSights
+	Walk
+	Rules *OnceRules
+	Seen  OnceSights
+}
 
-	Violated string
-	Why      string
-	Trace    []string
+// ExploreOnce walks every state of a world of one phase, like [Explore].
+func ExploreOnce(r *OnceRules, limit int) *OnceResult { return exploreOnce(r, limit, time.Time{}) }
+
+func exploreOnce(r *OnceRules, limit int, end time.Time, as ...watch[onceWorld, onceMove]) *OnceResult {
+	res := &OnceResult{Rules: r}
+	count := watch[onceWorld, onceMove]{state: res.Seen.see}
+	res.Walk = walk(r, newOnce(), &onceStep{r: r, notes: notes{only: r.only, hasty: true}}, limit, end, append(as, count)...)
+	return res
 }
 
 // OnceSights counts the states in which something is so, as [Sights].
@@ -73,11 +73,6 @@ func (n *OnceSights) see(w *onceWorld) {
 func (r *OnceResult) String() string {
 	return fmt.Sprintf("%v: %d states, %d transitions, %d deep, %d healed, %+v, %.1f s",
 		r.Rules, r.States, r.Transitions, r.Deepest, r.Healed, r.Seen, r.Took.Seconds())
-}
-
-// Story is the counterexample.
-func (r *OnceResult) Story() string {
-	return r.Violated + ": " + r.Why + "\n" + strings.Join(r.Trace, "\n")
 }
 
 func (r *OnceRules) options() (names []string) {

@@ -1,26 +1,22 @@
 package explore
 
-import (
-	"github.com/dtc-project/dtc/internal/protocol"
-)
+import "github.com/dtc-project/dtc/internal/protocol"
 
 // onceStep makes one move in a world of one phase, like step.
 type onceStep struct {
 	*onceWorld
+	notes
 	r       *OnceRules
-	wrong   string
-	why     string
 	effects []protocol.Effect
 	stated  bool // what the machine tells now, it tells because an operator has said so
 }
 
-func (s *onceStep) fail(invariant, why string) {
-	if s.wrong == "" && (s.r.only == "" || s.r.only == invariant) {
-		s.wrong, s.why = invariant, why
-	}
-}
+func (s *onceStep) in(w *onceWorld) { s.onceWorld = w }
 
 func (s *onceStep) make(m onceMove) {
+	if s.say != nil {
+		s.say(m.words())
+	}
 	s.act(m)
 	s.check()
 }

@@ -1,13 +1,10 @@
 package explore
 
 import (
-	"encoding/binary"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
-	"github.com/dtc-project/dtc/internal/tally"
 )
 
 // pairWorld is a world of two, how many states it has, and what must be seen in it.
@@ -54,43 +51,13 @@ func TestPairs(t *testing.T) {
 		t.Run(w.name(), func(t *testing.T) {
 			t.Parallel()
 			res := ExplorePair(&w.PairRules, maxStates)
-			t.Log(res)
-			tally.Add(t, "explorer", "states of "+w.name(), int64(res.States), w.least)
-			switch {
-			case res.Violated != "":
-				t.Fatal(res.Story())
-			case !res.Complete || res.Healed < res.States:
-				t.Fatalf("%d of %d states were seen to come to rest", res.Healed, res.States)
-			case w.least == 0 || slices.Contains(w.sees(&res.Seen), 0):
-				t.Fatalf("what the world is for was not seen: %+v", res.Seen)
-			}
+			mustHold(t, &w.PairRules, res, w.least, w.sees(&res.Seen))
 		})
 	}
 }
 
-// TestSoakPairs walks larger ones, each whole, until the time is over.
-func TestSoakPairs(t *testing.T) {
-	if soak() == 0 {
-		t.Skip("DTC_SOAK_HOURS and DTC_SOAK_SECONDS are not set")
-	}
-	end := time.Now().Add(soak())
-	for i, r := range soakPairs {
-		if time.Now().After(end) {
-			t.Logf("the time is over; the first of %d worlds not walked: %v", len(soakPairs)-i, &r)
-			return
-		}
-		t.Run(r.name(), func(t *testing.T) {
-			res := explorePair(&r, maxStates, end, func(_, _ *pair) {})
-			t.Log(res)
-			if res.Violated != "" {
-				t.Fatal(res.Story())
-			}
-			if !res.Complete {
-				t.Logf("cut after %d states", res.States)
-			}
-		})
-	}
-}
+// TestSoakPairs walks larger ones.
+func TestSoakPairs(t *testing.T) { soakAll(t, soakPairs) }
 
 // TestHoldIsNeeded: where nothing is held after a restore, a transaction of which the
 // copy knows less is rolled back at one participant and committed at another; a client
@@ -126,38 +93,19 @@ func pairKeyIsExact(t *testing.T, r *PairRules) {
 	t.Helper()
 	keyed := *r
 	keyed.Without &^= oblivion
-	keyOf := func(w *pair) sum { return hash(w.key(&keyed, nil)) }
-	classes := map[sum]sum{} // to the sum of what comes next
-	var from *pair
-	var me sum
-	var next []sum
-	note := func() {
-		slices.SortFunc(next, compareSums)
-		all := []byte{}
-		for _, k := range slices.Compact(next) {
-			all = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(all, k.hi), k.lo)
-		}
-		if before, ok := classes[me]; ok && before != hash(all) {
-			t.Fatalf("two worlds with the key of %+v can do different things", *from)
-		}
-		classes[me] = hash(all)
+	key := func(w *pair, dst []byte) []byte { return w.key(&keyed, dst) }
+	keyIsExact(t, key, func(as watch[pair, pairMove]) *Walk { return &wholePair(t, *r, r.Without, as).Walk })
+}
+
+// wholePair walks a world of two whole, with some reductions switched off.
+func wholePair(t *testing.T, r PairRules, off reduction, as watch[pair, pairMove]) *PairResult {
+	t.Helper()
+	r.Without = off
+	res := explorePair(&r, maxStates, time.Time{}, as)
+	if res.Violated != "" || !res.Complete {
+		t.Fatalf("%v: %s", &r, res.Story())
 	}
-	res := explorePair(r, maxStates, time.Time{}, func(w, to *pair) {
-		if w != from {
-			if from != nil {
-				note()
-			}
-			from, me, next = w, keyOf(w), next[:0]
-		}
-		if k := keyOf(to); k != me {
-			next = append(next, k)
-		}
-	})
-	note() // of the last state
-	t.Logf("%d states have %d keys", res.States, len(classes))
-	if res.Violated != "" || !res.Complete || len(classes) >= res.States {
-		t.Errorf("%v: no two states have the same key, or the walk is not whole", res)
-	}
+	return res
 }
 
 // seenPair is what the checks, the clients, the participants and the log see of a
@@ -179,19 +127,7 @@ func TestPairReductionsHideNothing(t *testing.T) {
 			t.Parallel()
 			whole := observePair(t, w.PairRules, oblivion|listingNow)
 			for _, off := range []reduction{oblivion, listingNow, 0} {
-				for o := range observePair(t, w.PairRules, off) {
-					if !whole[o] {
-						t.Fatalf("without %v there is %+v, which is invented", off, o)
-					}
-				}
-			}
-			for _, off := range []reduction{oblivion, listingNow, 0} {
-				seen := observePair(t, w.PairRules, off)
-				for o := range whole {
-					if !seen[o] {
-						t.Fatalf("without %v there is no %+v", off, o)
-					}
-				}
+				compare(t, "without "+off.String(), whole, observePair(t, w.PairRules, off))
 			}
 		})
 	}
@@ -199,9 +135,8 @@ func TestPairReductionsHideNothing(t *testing.T) {
 
 func observePair(t *testing.T, r PairRules, off reduction) map[seenPair]bool {
 	t.Helper()
-	r.Without = off
 	all := map[seenPair]bool{}
-	res := explorePair(&r, maxStates, time.Time{}, func(_, w *pair) {
+	see := func(w *pair) {
 		var o seenPair
 		for i := range w.run {
 			run, at := &w.run[i], &o[i]
@@ -218,19 +153,13 @@ func observePair(t *testing.T, r PairRules, off reduction) map[seenPair]bool {
 			}
 		}
 		all[o] = true
-	})
-	if res.Violated != "" || !res.Complete {
-		t.Fatal(res.Story())
 	}
+	res := wholePair(t, r, off, watch[pair, pairMove]{state: see, step: func(_, to *pair, _ pairMove) { see(to) }})
 	t.Logf("without %v: %d states, %d observations", off, res.States, len(all))
 	return all
 }
 
 // TestPairSentences: every move of a world of two has words for a trace.
 func TestPairSentences(t *testing.T) {
-	for what := request; what <= release; what++ {
-		if (pairMove{what: what}).words() == "" {
-			t.Errorf("move %d has no words", what)
-		}
-	}
+	mustSpeak(t, release, func(what pairWhat) string { return pairMove{what: what}.words() })
 }

@@ -2,7 +2,6 @@ package explore
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/protocol"
@@ -10,18 +9,19 @@ import (
 
 // PairResult is what a walk over a world of two found.
 type PairResult struct {
-	Rules       *PairRules
-	States      int
-	Transitions int
-	Healed      int
-	Deepest     int
-	Complete    bool
-	Took        time.Duration
-	Seen        Sights
+	Walk
+	Rules *PairRules
+	Seen  Sights
+}
 
-	Violated string
-	Why      string
-	Trace    []string
+// ExplorePair walks every state of a world of two, like [Explore].
+func ExplorePair(r *PairRules, limit int) *PairResult { return explorePair(r, limit, time.Time{}) }
+
+func explorePair(r *PairRules, limit int, end time.Time, as ...watch[pair, pairMove]) *PairResult {
+	res := &PairResult{Rules: r}
+	count := watch[pair, pairMove]{state: func(w *pair) { res.Seen.see(r, w) }}
+	res.Walk = walk(r, newPair(), &pairStep{r: r, notes: notes{only: r.only, hasty: true}}, limit, end, append(as, count)...)
+	return res
 }
 
 // Sights counts the states in which something is so: a world in which it never is
@@ -68,11 +68,6 @@ func (n *Sights) see(r *PairRules, w *pair) {
 func (r *PairResult) String() string {
 	return fmt.Sprintf("%v: %d states, %d transitions, %d deep, %d healed, %+v, %.1f s",
 		r.Rules, r.States, r.Transitions, r.Deepest, r.Healed, r.Seen, r.Took.Seconds())
-}
-
-// Story is the counterexample.
-func (r *PairResult) Story() string {
-	return r.Violated + ": " + r.Why + "\n" + strings.Join(r.Trace, "\n")
 }
 
 // String describes a world.

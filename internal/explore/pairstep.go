@@ -8,21 +8,19 @@ import (
 // pairStep makes one move in a world of two, like step.
 type pairStep struct {
 	*pair
+	notes
 	r       *PairRules
-	wrong   string
-	why     string
 	effects []protocol.Effect
 }
 
-func (s *pairStep) fail(invariant, why string) {
-	if s.wrong == "" && (s.r.only == "" || s.r.only == invariant) {
-		s.wrong, s.why = invariant, why
-	}
-}
+func (s *pairStep) in(w *pair) { s.pair = w }
 
 // make makes a move, and sends low water wherever it has risen: it may be under way
 // for ever.
 func (s *pairStep) make(m pairMove) {
+	if s.say != nil {
+		s.say(m.words())
+	}
 	s.act(m)
 	for p := range s.r.places() {
 		if s.r.reduces(listingNow) {

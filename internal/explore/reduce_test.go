@@ -1,8 +1,6 @@
 package explore
 
 import (
-	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,10 +11,10 @@ import (
 )
 
 // without walks a world whole, with some reductions switched off.
-func without(t *testing.T, r Rules, off reduction, as watch) *Result {
+func without(t *testing.T, r Rules, off reduction, as watch[world, move]) *Result {
 	t.Helper()
 	r.Without = off
-	res := exploreAs(&r, maxStates, time.Time{}, as)
+	res := explore(&r, maxStates, time.Time{}, as)
 	if res.Violated != "" || !res.Complete {
 		t.Fatalf("%v: %s", &r, res.Story())
 	}
@@ -78,7 +76,7 @@ func (o observations) see(r *Rules, w *world, atRest bool) {
 func observe(t *testing.T, r *Rules, off reduction) (observations, *Result) {
 	t.Helper()
 	o := observations{}
-	res := without(t, *r, off, watch{
+	res := without(t, *r, off, watch[world, move]{
 		state: func(w *world) { o.see(r, w, false) },
 		rest:  func(w *world) { o.see(r, w, true) },
 	})
@@ -96,7 +94,7 @@ func TestReductionsHideNothing(t *testing.T) {
 			for _, with := range append(eachReduction(), allReductions) {
 				seen, res := observe(t, &plainWorlds[i], allReductions&^with)
 				t.Logf("%v: %d states", with, res.States)
-				compare(t, with, whole, seen)
+				compare(t, with.String(), whole, seen)
 			}
 		})
 	}
@@ -110,22 +108,6 @@ func eachReduction() (each []reduction) {
 	return each
 }
 
-func compare(t *testing.T, with reduction, whole, seen observations) {
-	t.Helper()
-	for o := range whole {
-		if !seen[o] {
-			t.Errorf("%v hides %+v", with, o)
-			break
-		}
-	}
-	for o := range seen {
-		if !whole[o] {
-			t.Errorf("%v invents %+v", with, o)
-			break
-		}
-	}
-}
-
 // TestKeyIsExact: all worlds that have the same key can do the same. For every
 // state of a world walked without the two reductions of the key, the keys of what
 // may come next depend on nothing but its own key. Where nothing is done at once
@@ -134,63 +116,31 @@ func TestKeyIsExact(t *testing.T) {
 	for _, r := range keyWorlds {
 		t.Run(r.name(), func(t *testing.T) {
 			t.Parallel()
-			keyIsExact(t, &r, interchange|oblivion)
+			worldKeyIsExact(t, &r, interchange|oblivion)
 		})
 	}
 	for _, r := range plainWorlds {
 		t.Run("nothing at once/"+r.name(), func(t *testing.T) {
 			t.Parallel()
-			keyIsExact(t, &r, allReductions)
+			worldKeyIsExact(t, &r, allReductions)
 		})
 	}
 }
 
-func keyIsExact(t *testing.T, r *Rules, off reduction) {
+func worldKeyIsExact(t *testing.T, r *Rules, off reduction) {
 	t.Helper()
 	keyed := *r
 	keyed.Without = off &^ (interchange | oblivion)
-	classes := map[sum]sum{} // to the sum of what comes next
-	keyOf := func(w *world) sum { return hash(w.key(&keyed, nil)) }
-	var from *world
-	var me sum
-	var next []sum
-	note := func() {
-		slices.SortFunc(next, compareSums)
-		all := []byte{}
-		for _, k := range slices.Compact(next) {
-			all = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(all, k.hi), k.lo)
-		}
-		if before, ok := classes[me]; ok && before != hash(all) {
-			t.Errorf("two worlds with the key of %+v can do different things", *from)
-		}
-		classes[me] = hash(all)
-	}
-	res := without(t, *r, off, watch{step: func(w, to *world) {
-		if w != from {
-			if from != nil {
-				note()
-			}
-			from, me, next = w, keyOf(w), next[:0]
-		}
-		if k := keyOf(to); k != me {
-			next = append(next, k)
-		}
-	}})
-	note() // of the last state
-	t.Logf("%d states have %d keys", res.States, len(classes))
-	if len(classes) >= res.States {
-		t.Error("no two states have the same key")
-	}
+	key := func(w *world, dst []byte) []byte { return w.key(&keyed, dst) }
+	keyIsExact(t, key, func(as watch[world, move]) *Walk { return &without(t, *r, off, as).Walk })
 }
-
-func compareSums(a, b sum) int { return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo)) }
 
 // TestCrashesAreCounted: a world walked with crashes counted goes to its bounds and
 // no further.
 func TestCrashesAreCounted(t *testing.T) {
 	r := Rules{Kinds: localLocal, Crashes: 2, Colds: 1, Attempts: 1}
 	var crashes, colds uint8
-	without(t, r, uncounted, watch{state: func(w *world) {
+	without(t, r, uncounted, watch[world, move]{state: func(w *world) {
 		crashes, colds = max(crashes, w.crashes), max(colds, w.colds)
 	}})
 	if crashes != r.Crashes || colds != r.Colds {

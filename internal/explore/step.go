@@ -10,19 +10,12 @@ import (
 // for a trace what happens.
 type step struct {
 	*world
+	notes
 	r       *Rules
-	wrong   string            // the invariant that is violated, or empty
-	why     string            // how
-	say     func(what string) // nil unless a trace is printed
 	effects []protocol.Effect
 }
 
-// fail notes a violation; the first one counts.
-func (s *step) fail(invariant, why string) {
-	if s.wrong == "" {
-		s.wrong, s.why = invariant, why
-	}
-}
+func (s *step) in(w *world) { s.world = w }
 
 // tell adds a line to the trace.
 func (s *step) tell(line string) {

@@ -24,7 +24,7 @@ func (c cost) plus(o cost, factor float64) cost {
 
 // spent returns what was spent since this process and those of the servers were started. A
 // process of a server that ends takes its share along, so connections are to stay.
-func spent(ctx context.Context, pools [2]*pgxpool.Pool) (c cost, err error) {
+func spent(ctx context.Context, pools []*pgxpool.Pool) (c cost, err error) {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return c, err

@@ -3,15 +3,14 @@ package dbbench_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
-	"log/slog"
-	"path/filepath"
+	"strings"
 	"testing"
 
 	mysqldriver "github.com/go-sql-driver/mysql"
 
 	"github.com/dtc-project/dtc"
-	"github.com/dtc-project/dtc/internal/measure"
 	"github.com/dtc-project/dtc/mysql"
 	"github.com/dtc-project/dtc/test/internal/servers"
 )
@@ -27,125 +26,134 @@ func change(ctx context.Context, q execer, account int64) error {
 	return err
 }
 
+// mariaDB is a database on a server, and how its connections are made.
+type mariaDB struct {
+	pool      *sql.DB
+	connector driver.Connector
+}
+
 // BenchmarkMariaDB is BenchmarkPostgres on MariaDB. Its loop keeps the two connections of a
 // transaction until it has committed there, and gives them back.
 func BenchmarkMariaDB(b *testing.B) {
-	var pools [2]*sql.DB
+	at := [2]mariaDB{openMariaDB(b), openMariaDB(b)}
+	s := mariaDBBanks(b, at, [2]*mysql.Options{})
+	s.loop = func(ctx context.Context, n int64, row bool, decide func()) error {
+		return xaLoop(ctx, at, n, row, decide)
+	}
+	s.twoPhases(b)
+}
+
+// BenchmarkMariaDBOne is BenchmarkPostgresOne on MariaDB.
+func BenchmarkMariaDBOne(b *testing.B) {
+	at := openMariaDB(b)
+	s := mariaDBBanks(b, [2]mariaDB{at, at}, [2]*mysql.Options{1: {TwoPhases: true}})
+	s.loop = func(ctx context.Context, n int64, row bool, _ func()) error {
+		return loopOneMariaDB(ctx, at.pool, n, row)
+	}
+	s.onePhase(b)
+}
+
+// openMariaDB starts a server of its own.
+func openMariaDB(b *testing.B) mariaDB {
+	b.Helper()
+	server := servers.MariaDB(b)
+	server.NewDatabase(b, "bank")
+	cfg, err := mysqldriver.ParseDSN(server.DSN("bank"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	connector, err := mysqldriver.NewConnector(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxIdleConns(64)
+	b.Cleanup(func() { pool.Close() })
+	tables(b, fmt.Sprintf("(SELECT seq AS n FROM seq_0_to_%d) AS s", accounts-1), func(ctx context.Context, sql string) error {
+		_, err := pool.ExecContext(ctx, sql)
+		return err
+	})
+	return mariaDB{pool, connector}
+}
+
+// mariaDBBanks are participants in those databases.
+func mariaDBBanks(b *testing.B, at [2]mariaDB, opts [2]*mysql.Options) *banks {
+	b.Helper()
+	s := &banks{}
 	var dbs [2]*mysql.Database
-	for i := range pools {
-		server := servers.MariaDB(b)
-		server.NewDatabase(b, "bank")
-		cfg, err := mysqldriver.ParseDSN(server.DSN("bank"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		connector, err := mysqldriver.NewConnector(cfg)
-		if err != nil {
-			b.Fatal(err)
-		}
-		pools[i] = sql.OpenDB(connector)
-		pools[i].SetMaxIdleConns(64)
-		b.Cleanup(func() { pools[i].Close() })
-		for _, sql := range []string{
-			"CREATE TABLE account (id bigint PRIMARY KEY, balance bigint NOT NULL)",
-			"CREATE TABLE done (name varchar(64) PRIMARY KEY)",
-			fmt.Sprintf("INSERT INTO account SELECT seq, 0 FROM seq_0_to_%d", accounts-1),
-		} {
-			if _, err := pools[i].ExecContext(b.Context(), sql); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if dbs[i], err = mysql.Open(b.Context(), fmt.Sprintf("bank-%d", i), pools[i], connector, nil); err != nil {
+	for i := range at {
+		var err error
+		if dbs[i], err = mysql.Open(b.Context(), fmt.Sprintf("bank-%d", i), at[i].pool, at[i].connector, opts[i]); err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(dbs[i].Close)
+		s.participants[i] = dbs[i]
 	}
-	for _, workers := range []int{1, 8, 32} {
-		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
-			for range b.N {
-				compareMariaDB(b, workers, pools, dbs)
-			}
-		})
+	s.branch = func(ctx context.Context, tx *dtc.Tx, at int, account int64) error {
+		return dbs[at].Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) error { return change(ctx, q, account) })
 	}
-}
-
-func compareMariaDB(b *testing.B, workers int, pools [2]*sql.DB, dbs [2]*mysql.Database) {
-	c, err := dtc.Open(filepath.Join(b.TempDir(), "log"), &dtc.Config{
-		Participants: []dtc.Participant{dbs[0], dbs[1]}, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.Close()
-	file, err := measure.OpenBare(filepath.Join(b.TempDir(), "decisions"), 64<<20)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer file.Close()
-	ctx := b.Context()
-	decide := func() { file.Append(make([]byte, 100)) }
-	compare(b, workers, []kind{
-		{"dtc", func(n int64) error {
-			return c.Run(ctx, dtc.TxID(fmt.Sprintf("bench-%d-%d", workers, n)), func(ctx context.Context, tx *dtc.Tx) error {
-				for _, db := range dbs {
-					if err := db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) error { return change(ctx, q, n%accounts) }); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}},
-		{"loop", func(n int64) error { return xaLoop(ctx, pools, n, false, decide) }},
-		{"row", func(n int64) error { return xaLoop(ctx, pools, n, true, decide) }},
-		{"no-log", func(n int64) error { return xaLoop(ctx, pools, n, false, func() {}) }},
-	}, nil)
+	return s
 }
 
 // xaLoop is two-phase commit without a coordinator: what it has decided nobody recovers.
-func xaLoop(ctx context.Context, pools [2]*sql.DB, n int64, row bool, decide func()) error {
+func xaLoop(ctx context.Context, at [2]mariaDB, n int64, row bool, decide func()) error {
 	name := fmt.Sprintf("'loop-%d'", n)
 	var conns [2]*sql.Conn
-	for i, pool := range pools {
-		conn, err := pool.Conn(ctx)
+	for i := range at {
+		conn, err := start(ctx, at[i].pool, "XA START "+name, n)
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
 		conns[i] = conn
-		if _, err := conn.ExecContext(ctx, "XA START "+name); err != nil {
-			return err
-		}
-		if err := change(ctx, conn, n%accounts); err != nil {
-			return err
-		}
-		if !row {
-			continue
-		}
-		if _, err := conn.ExecContext(ctx, "INSERT INTO done VALUES ("+name+")"); err != nil {
-			return err
-		}
 	}
-	if err := bothXA(ctx, conns, "XA END "+name, "XA PREPARE "+name); err != nil {
+	exec := func(list ...string) error { return both(func(at int) error { return inOne(ctx, conns[at], list...) }) }
+	prepare := []string{"XA END " + name, "XA PREPARE " + name}
+	if row {
+		prepare = append([]string{"INSERT INTO done VALUES (" + name + ")"}, prepare...)
+	}
+	if err := exec(prepare...); err != nil {
 		return err
 	}
 	decide()
-	return bothXA(ctx, conns, "XA COMMIT "+name)
+	return exec("XA COMMIT " + name)
 }
 
-func bothXA(ctx context.Context, conns [2]*sql.Conn, list ...string) error {
-	exec := func(conn *sql.Conn) error {
-		for _, sql := range list {
-			if _, err := conn.ExecContext(ctx, sql); err != nil {
-				return err
-			}
-		}
-		return nil
+// loopOneMariaDB is a transaction of one database.
+func loopOneMariaDB(ctx context.Context, pool *sql.DB, n int64, row bool) error {
+	conn, err := start(ctx, pool, "BEGIN", n)
+	if err != nil {
+		return err
 	}
-	other := make(chan error, 1)
-	go func() { other <- exec(conns[1]) }()
-	err := exec(conns[0])
-	if oerr := <-other; err == nil {
-		err = oerr
+	defer conn.Close()
+	if row {
+		return inOne(ctx, conn, fmt.Sprintf("INSERT INTO done VALUES ('one-%d')", n), "COMMIT")
 	}
+	return inOne(ctx, conn, "COMMIT")
+}
+
+// start begins a transaction and does its work.
+func start(ctx context.Context, pool *sql.DB, begin string, n int64) (*sql.Conn, error) {
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = conn.ExecContext(ctx, begin); err == nil {
+		err = change(ctx, conn, n%accounts)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// inOne executes statements in one message.
+func inOne(ctx context.Context, conn *sql.Conn, list ...string) error {
+	sql := list[0]
+	if len(list) > 1 {
+		sql = "BEGIN NOT ATOMIC " + strings.Join(list, "; ") + "; END"
+	}
+	_, err := conn.ExecContext(ctx, sql)
 	return err
 }
