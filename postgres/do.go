@@ -14,9 +14,10 @@ import (
 )
 
 var (
-	errClosed = errors.New("the database was closed as a participant")
-	errOver   = errors.New("the transaction has ended")
-	errMissed = errors.New("the function given to Do was not called: its context ended while another call was in the branch")
+	errClosed   = errors.New("the database was closed as a participant")
+	errOver     = errors.New("the transaction has ended")
+	errPanicked = errors.New("the function given to Do panicked")
+	errMissed   = errors.New("the function given to Do was not called: its context ended while another call was in the branch")
 )
 
 // session is a branch's transaction on its connection, from its first statement until
@@ -158,7 +159,7 @@ func (d *Database) do(ctx context.Context, s *session, fn func(ctx context.Conte
 	s.ctx = ctx
 	s.during(cancel)
 	defer s.during(nil)
-	s.err = errors.New("the function given to Do panicked") // unless it returns
+	s.err = errPanicked // unless it returns
 	err = fn(ctx, branchTx{d, s})
 	switch s.err = err; {
 	case err == nil && s.broken != nil:
