@@ -55,9 +55,10 @@ type lane struct {
 
 	mu        sync.Mutex
 	stopped   bool
-	running   int // goroutines that call this participant
-	preparing int // those of them in a prepare
-	finishing int // and those in a commit or rollback
+	running   int        // goroutines that call this participant
+	preparing int        // those of them in a prepare
+	finishing int        // and those in a commit or rollback
+	idle      []chan job // goroutines that wait for a call, see spare; each has room for one
 	finishQ   fifo
 	prepareQ  fifo
 	waiting   waitHeap // retries that wait for their time
@@ -76,6 +77,10 @@ type lane struct {
 // call, however many wait, and all of them learn from it that the participant is back:
 // so it may come more often than the repetitions of a single branch.
 const probeCap = 5 * time.Second
+
+// spare is how many goroutines a lane keeps for the next calls. A new one has a small stack,
+// which grows within the participant's driver, and that costs more than to start it.
+const spare = 8
 
 // apart keeps fields that many processors read out of the cache lines of those
 // that one of them writes; processors fetch lines of 64 bytes in pairs.
@@ -118,7 +123,7 @@ type job struct {
 // down reports whether only probes may go out. The caller holds l.mu.
 func (l *lane) down() bool { return l.failures >= 2 }
 
-// submit queues a call and starts a goroutine for it if one may run.
+// submit queues a call and has a goroutine make it if one may run.
 func (l *lane) submit(br *branchRun, verb protocol.Verb) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,7 +141,7 @@ func (l *lane) submit(br *branchRun, verb protocol.Verb) {
 	l.start()
 }
 
-// start starts goroutines while there is work that may run. The caller holds
+// start has goroutines make calls while there is work that may run. The caller holds
 // l.mu.
 func (l *lane) start() {
 	if l.p.Load() == nil {
@@ -148,6 +153,11 @@ func (l *lane) start() {
 			return
 		}
 		l.running++
+		if n := len(l.idle); n > 0 {
+			l.idle[n-1] <- j
+			l.idle = l.idle[:n-1]
+			continue
+		}
 		l.c.wg.Add(1)
 		go l.work(j)
 	}
@@ -200,9 +210,10 @@ func (l *lane) next() (job, bool) {
 	return job{}, false
 }
 
-// work makes calls until none is left that may run.
+// work makes calls, and waits for more if there are not enough who do.
 func (l *lane) work(j job) {
 	defer l.c.wg.Done()
+	var next chan job
 	for {
 		l.c.call(j)
 		l.mu.Lock()
@@ -212,12 +223,23 @@ func (l *lane) work(j job) {
 			l.finishing--
 		}
 		var ok bool
-		if j, ok = l.next(); !ok {
-			l.running--
+		if j, ok = l.next(); ok {
+			l.mu.Unlock()
+			continue
+		}
+		l.running--
+		if l.stopped || len(l.idle) >= spare {
 			l.mu.Unlock()
 			return
 		}
+		if next == nil {
+			next = make(chan job, 1)
+		}
+		l.idle = append(l.idle, next)
 		l.mu.Unlock()
+		if j, ok = <-next; !ok {
+			return
+		}
 	}
 }
 
@@ -362,6 +384,10 @@ func (l *lane) stop() {
 		l.timer.Stop()
 	}
 	l.finishQ, l.prepareQ, l.waiting = fifo{}, fifo{}, nil
+	for _, next := range l.idle {
+		close(next)
+	}
+	l.idle = nil
 }
 
 // fifo is a queue of jobs.

@@ -36,11 +36,12 @@ func (tx *Tx) Enlist(participant string, payload []byte) error {
 // add enlists a branch in a transaction that grows. It returns the branch of that
 // participant that was there before, if there was one.
 func (t *txn) add(b Branch) (before *branchRun, err error) {
-	if err := checkBranches([]Branch{b}); err != nil {
+	one, room := [1]Branch{b}, [1]*lane{} // on the stack
+	if err := checkBranches(one[:]); err != nil {
 		return nil, err
 	}
 	c := t.c
-	lanes, err := c.lanesOf([]Branch{b}, nil)
+	lanes, err := c.lanesOf(one[:], room[:0])
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -13,31 +14,31 @@ import (
 )
 
 var (
-	errClosed = errors.New("the database was closed as a participant")
-	errOver   = errors.New("the transaction has ended")
-	errMissed = errors.New("the function given to Do was not called: its context ended while another call was in the branch")
+	errClosed   = errors.New("the database was closed as a participant")
+	errOver     = errors.New("the transaction has ended")
+	errPanicked = errors.New("the function given to Do panicked")
+	errMissed   = errors.New("the function given to Do was not called: its context ended while another call was in the branch")
 )
 
 // session is a branch's transaction on its connection, from its first statement until
 // it is prepared or rolled back.
 type session struct {
-	sem    chan struct{} // held by whoever uses what follows, but for missed
-	ctx    context.Context
-	cancel context.CancelFunc // ends what the application does in it
-	missed atomic.Bool        // a call of Do gave up before its function was called
+	sem    chan struct{} // held by whoever uses what stands from conn on
+	missed atomic.Bool   // a call of Do gave up before its function was called
 
-	conn   *pgxpool.Conn // nil before it is needed and after the end
-	tx     pgx.Tx        // nil before the first statement
-	broken error         // it could not be begun
-	sent   bool          // COMMIT was sent
-	err    error         // it must not be prepared, or has ended
+	mu   sync.Mutex
+	over bool               // the application is to do no more in it
+	stop context.CancelFunc // ends what it does; nil if it does nothing
+
+	conn   *pgxpool.Conn   // nil before it is needed and after the end
+	ctx    context.Context // of the last call of Do
+	tx     pgx.Tx          // nil before the first statement
+	broken error           // it could not be begun
+	sent   bool            // COMMIT was sent
+	err    error           // it must not be prepared, or has ended
 }
 
-func newSession() *session {
-	s := &session{sem: make(chan struct{}, 1)}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	return s
-}
+func newSession() *session { return &session{sem: make(chan struct{}, 1)} }
 
 func (s *session) lock(ctx context.Context) error {
 	select {
@@ -49,6 +50,27 @@ func (s *session) lock(ctx context.Context) error {
 }
 
 func (s *session) unlock() { <-s.sem }
+
+// cancel ends what the application does in the session, and lets it do no more.
+func (s *session) cancel() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	if s.stop != nil {
+		s.stop()
+	}
+}
+
+// during says how to end what the application does from now on, nil if that is nothing. It
+// returns whether it is to do no more.
+func (s *session) during(stop context.CancelFunc) (over bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop = stop; stop != nil && s.over {
+		stop()
+	}
+	return s.over
+}
 
 // end rolls back what the session has done, unless it was prepared, and gives its
 // connection back if it is clean. The caller holds the session. err is what a later
@@ -134,13 +156,15 @@ func (d *Database) do(ctx context.Context, s *session, fn func(ctx context.Conte
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
-	s.err = errors.New("the function given to Do panicked") // unless it returns
+	s.ctx = ctx
+	s.during(cancel)
+	defer s.during(nil)
+	s.err = errPanicked // unless it returns
 	err = fn(ctx, branchTx{d, s})
 	switch s.err = err; {
 	case err == nil && s.broken != nil:
 		s.err = s.broken
-	case err == nil && s.ctx.Err() != nil:
+	case err == nil && s.during(nil):
 		s.err = errOver
 	}
 	return s.err

@@ -97,13 +97,10 @@ func (d *Database) strange(state string) error {
 	return fmt.Errorf("postgres: %s: %w: nothing is prepared under its name, and its transaction is %s", d.id, dtc.ErrUnknownBranch, state)
 }
 
-// finishPrepared ends a prepared transaction, and reports whether there was one.
-func (d *Database) finishPrepared(ctx context.Context, on finisher, b dtc.Branch, verb string) (bool, error) {
-	name, err := literal(Name(b.XID, b.Participant))
-	if err != nil {
-		return false, err
-	}
-	_, err = on.Exec(ctx, verb+name, pgx.QueryExecModeSimpleProtocol)
+// finishPrepared ends a prepared transaction, whose name is a literal, and reports whether
+// there was one.
+func (d *Database) finishPrepared(ctx context.Context, on finisher, name, verb string) (bool, error) {
+	_, err := on.Exec(ctx, verb+name, pgx.QueryExecModeSimpleProtocol)
 	switch {
 	case err == nil:
 		return true, nil
@@ -205,7 +202,11 @@ func (d *Database) unblockOnce(ctx context.Context, b dtc.Branch, pid int32) err
 			continue
 		}
 		if p == 0 { // a prepared transaction has no process
-			if _, err := d.finishPrepared(ctx, d.watch, b, "ROLLBACK PREPARED "); err != nil {
+			name, err := literal(Name(b.XID, b.Participant))
+			if err == nil {
+				_, err = d.finishPrepared(ctx, d.watch, name, "ROLLBACK PREPARED ")
+			}
+			if err != nil {
 				return err
 			}
 			continue

@@ -60,6 +60,8 @@ type Database struct {
 	closed   bool
 	sessions map[dtc.XID]*session
 	kept     map[dtc.XID]kept
+	keeper   *time.Timer           // see letGo
+	keeping  bool                  // it runs
 	low      map[dtc.LogID]dtc.XID // the highest low water seen
 	horizons map[dtc.LogID]horizon // and the last that was stored
 	fences   map[dtc.LogID]fence
@@ -227,10 +229,12 @@ func (d *Database) Close() {
 	}
 	clear(d.sessions)
 	for _, k := range d.kept {
-		k.timer.Stop()
 		k.conn.Release()
 	}
 	clear(d.kept)
+	if d.keeper != nil {
+		d.keeper.Stop()
+	}
 	d.mu.Unlock()
 	for _, s := range all {
 		s.cancel()

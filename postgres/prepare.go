@@ -151,7 +151,7 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 	case err == nil && len(results) == 2 && results[1].CommandTag.String() == tagPrepared:
 		conn := s.conn
 		s.conn = nil
-		d.keep(b.XID, conn)
+		d.keep(b.XID, proof.quoted, conn)
 		return dtc.VoteCommit, nil
 	case err == nil:
 		return dtc.VoteAbort, dtc.Refuse(fmt.Errorf("postgres: %s: the server did not prepare the transaction: it had failed", d.id))

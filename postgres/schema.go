@@ -158,19 +158,20 @@ const prove = "INSERT INTO {branch} (name, participant, log, incarnation, seq, t
 type proof struct {
 	name, participant, log, incarnation, seq string
 	txID                                     []byte
+	quoted                                   string // the name
 }
 
-func proofOf(b dtc.Branch) (proof, error) {
-	p := proof{
-		Name(b.XID, b.Participant), b.Participant, b.XID.Log.String(),
-		strconv.FormatUint(uint64(b.XID.Incarnation.Number), 10), strconv.FormatUint(b.XID.Seq, 10), []byte(b.TxID),
+func proofOf(b dtc.Branch) (p proof, err error) {
+	p = proof{
+		name: Name(b.XID, b.Participant), participant: b.Participant, log: b.XID.Log.String(),
+		incarnation: strconv.FormatUint(uint64(b.XID.Incarnation.Number), 10), seq: strconv.FormatUint(b.XID.Seq, 10), txID: []byte(b.TxID),
 	}
-	_, err := literal(p.name + p.participant + p.log)
+	p.quoted, err = literal(p.name) // which has the participant and the log in it
 	return p, err
 }
 
 // prepare is the second statement.
-func (p proof) prepare() string { return "PREPARE TRANSACTION '" + p.name + "'" }
+func (p proof) prepare() string { return "PREPARE TRANSACTION " + p.quoted }
 
 // message returns both statements as one message of the simple protocol, for a connection on
 // which nothing is kept between two transactions.

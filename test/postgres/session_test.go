@@ -195,3 +195,40 @@ func TestGivenUp(t *testing.T) {
 	}
 	w.clean(t)
 }
+
+// TestRolledBackUnderIt: the context given to a function ends when the transaction is rolled
+// back under it, and what the function says then does not count.
+func TestRolledBackUnderIt(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	c := open(t, w.db)
+	failed := errors.New("something else has failed")
+	done := make(chan error, 1)
+	err := c.Run(t.Context(), "under-it", func(_ context.Context, tx *dtc.Tx) error {
+		working := make(chan struct{})
+		go func() {
+			done <- w.db.Do(t.Context(), tx, func(ctx context.Context, q pgx.Tx) error {
+				err := insert(ctx, q, tx.XID())
+				close(working)
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Minute):
+					t.Error("the context does not end")
+				}
+				return err
+			})
+		}()
+		<-working
+		return failed
+	})
+	if !errors.Is(err, failed) {
+		t.Errorf("error %v", err)
+	}
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "has ended") {
+		t.Errorf("the function worked in what was rolled back: error %v", err)
+	}
+	if n := w.count(t, "SELECT count(*) FROM token"); n != 0 {
+		t.Errorf("%d rows", n)
+	}
+	eventually(t, "it ends", func() bool { return c.Stats().Unfinished == 0 })
+	w.clean(t)
+}
