@@ -142,10 +142,8 @@ func (c *client) members(op *operation, path string, names map[string]bool) {
 // members returns the names of the members that a request may have.
 func members(op *operation) map[string]bool {
 	names := map[string]bool{}
-	if op.RequestBody != nil {
-		for name := range op.RequestBody.Content.GetOrZero("application/json").Schema.Schema().Properties.FromOldest() {
-			names[name] = true
-		}
+	for name := range op.get("requestBody", "content", "application/json", "schema", "properties").each() {
+		names[name] = true
 	}
 	return names
 }

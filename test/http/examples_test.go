@@ -1,13 +1,6 @@
 package http_test
 
-import (
-	"encoding/json"
-	"testing"
-
-	"github.com/pb33f/libopenapi/datamodel/high/base"
-	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
-	"github.com/pb33f/libopenapi/orderedmap"
-)
+import "testing"
 
 var files = []string{"openapi.yaml", "openapi-participant.yaml"}
 
@@ -16,65 +9,67 @@ var files = []string{"openapi.yaml", "openapi-participant.yaml"}
 func TestExamples(t *testing.T) {
 	for _, name := range files {
 		t.Run(name, func(t *testing.T) {
-			s := load(t, name)
-			n := 0
-			one := func(where string, schema *base.SchemaProxy, node interface{ Decode(any) error }) {
-				var v any
-				if err := node.Decode(&v); err != nil {
-					t.Errorf("the example of %s: %v", where, err)
-					return
-				}
-				text, err := json.Marshal(v)
-				if err != nil {
-					t.Fatal(err)
-				}
-				n++
-				s.value(schema, text, func(format string, args ...any) {
-					t.Errorf("the example of "+where+" "+string(text)+": "+format, args...)
-				})
-			}
-			content := func(where string, content *orderedmap.Map[string, *v3.MediaType]) {
-				for media, m := range content.FromOldest() {
-					if m.Examples.Len() == 0 {
-						t.Errorf("%s %s has no example", where, media)
-					}
-					for _, e := range m.Examples.FromOldest() {
-						one(where+" "+media, m.Schema, e.Value)
-					}
-				}
-			}
-			for _, op := range s.operations() {
-				if op.Summary == "" || op.Description == "" || op.OperationId == "" || len(op.Tags) != 1 {
-					t.Errorf("%s lacks a summary, a description, an id or a tag", op)
-				}
-				for _, p := range append(op.item.Parameters, op.Parameters...) {
-					if p.Description == "" || p.Example == nil {
-						t.Errorf("%s: parameter %s lacks a description or an example", op, p.Name)
-						continue
-					}
-					one(op.String()+" "+p.Name, p.Schema, p.Example)
-				}
-				if op.RequestBody != nil {
-					content(op.String(), op.RequestBody.Content)
-				}
-				for code, resp := range op.Responses.Codes.FromOldest() {
-					if resp.Description == "" {
-						t.Errorf("%s %s lacks a description", op, code)
-					}
-					content(op.String()+" "+code, resp.Content)
-				}
-			}
-			for name, schema := range s.model.Components.Schemas.FromOldest() {
-				if schema.Schema().Description == "" {
-					t.Errorf("schema %s lacks a description", name)
-				}
-				for _, e := range schema.Schema().Examples {
-					one("schema "+name, schema, e)
-				}
-			}
-			if n < 50 {
+			if n := load(t, name).examples(t.Errorf); n < 50 {
 				t.Errorf("there are only %d examples", n)
 			}
 		})
 	}
+}
+
+// examples checks the examples, of which it returns the count.
+func (s *spec) examples(bad func(string, ...any)) (n int) {
+	one := func(where string, schema, example node) {
+		if !example.exists() {
+			bad("%s has no example", where)
+			return
+		}
+		n++
+		s.value(schema, example.v, func(format string, args ...any) {
+			bad("the example of "+where+" %v: "+format, append([]any{example.v}, args...)...)
+		})
+	}
+	content := func(where string, described node) {
+		for media, m := range described.get("content").each() {
+			if len(m.get("examples").names()) == 0 {
+				bad("%s %s has no example", where, media)
+			}
+			for _, e := range m.get("examples").each() {
+				one(where+" "+media, m.get("schema"), e.get("value"))
+			}
+		}
+	}
+	named := func(where string, described node) {
+		if described.get("description").text() == "" {
+			bad("%s lacks a description", where)
+		}
+		one(where, described.get("schema"), described.get("example"))
+	}
+	for _, op := range s.operations() {
+		if op.get("summary").text() == "" || op.get("description").text() == "" || op.get("operationId").text() == "" || len(op.get("tags").texts()) != 1 {
+			bad("%s lacks a summary, a description, an id or a tag", op)
+		}
+		for _, p := range op.params {
+			named(op.String()+" "+p.get("name").text(), p)
+		}
+		content(op.String(), op.get("requestBody"))
+		for code, resp := range op.get("responses").each() {
+			if resp.get("description").text() == "" {
+				bad("%s %s lacks a description", op, code)
+			}
+			content(op.String()+" "+code, resp)
+			for name, h := range resp.get("headers").each() {
+				named(op.String()+" "+code+" "+name, h)
+			}
+		}
+	}
+	for name := range s.root.get("components", "schemas").each() {
+		schema := s.schema(name)
+		if schema.get("description").text() == "" {
+			bad("schema %s lacks a description", name)
+		}
+		for _, e := range schema.get("examples").each() {
+			one("schema "+name, schema, e)
+		}
+	}
+	return n
 }

@@ -195,7 +195,7 @@ func requests(t *testing.T, s *spec) {
 		path := fill(op)
 		c.want(401, op.method, path, "")
 		c.want(405, "DELETE", path, "", "Authorization", bearer)
-		if op.RequestBody != nil {
+		if op.get("requestBody").exists() {
 			c.bodies(op, path, "Authorization", bearer)
 		}
 	}
