@@ -110,7 +110,7 @@
 //
 //   - In one phase I3 and I4 are about the evidence: what is told committed has it, what is
 //     told rolled back has none of the same request; I7: an id has one effect at a
-//     participant; I8: none after a later run of it was told rolled back. What an
+//     participant, whatever an operator said; I8: none after a later run of it was told rolled back. What an
 //     operator said, and the log took, is the outcome.
 //
 // After everything has healed:

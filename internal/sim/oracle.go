@@ -361,6 +361,7 @@ func (k *knowledge) look(t *tx, b *branch) {
 		return
 	}
 	if t.resolved {
+		k.stands(t, b, now)
 		b.state = now
 		return
 	}

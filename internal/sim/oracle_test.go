@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/dtctest"
 	"github.com/dtc-project/dtc/internal/sim/simdb"
 )
 
@@ -57,5 +58,53 @@ func TestOracleSeesWhatArrivesLate(t *testing.T) {
 			t.Errorf("%+v: the oracle says %q (%s)", c, w.violated, w.why)
 		}
 		p.books.close()
+	}
+}
+
+// An operator calls a branch rolled back while the call that commits it is under way. Its
+// evidence is that of something that happened, and keeps the id from a second effect.
+func TestOracleSeesWhatAnOperatorDenied(t *testing.T) {
+	const before, after, never = 1, 2, 0
+	for _, c := range []struct {
+		arrives  int  // the call: before that of a later run of the id, after it, or never
+		forgets  bool // the participant does it again, whatever its evidence says
+		violated string
+	}{
+		{before, false, ""},
+		{after, false, ""},
+		{never, false, "told"}, // there is evidence for it all the same
+		{before, true, "I7"},
+		{after, true, "I7"},
+	} {
+		w := newWorld(1, settings{faults: OnePhases}, false)
+		p := newMemoryParty(w, "p0", inlineOneParty)
+		leave := func(seq uint64) *call {
+			x := dtc.XID{Log: dtc.LogID{1}, Incarnation: dtc.Incarnation{Number: 1, Nonce: 1}, Seq: seq}
+			b := dtc.Branch{Participant: p.id, TxID: "t", XID: x, Payload: []byte(`{"q":1,"v":"y"}`), Attempt: 1}
+			call := &call{verb: verbOnce, branch: b, from: &process{}, to: p}
+			w.leaves(call)
+			return call
+		}
+		denied, again := leave(1), leave(2)
+		w.know.byXID[denied.branch.XID].resolved = true
+		if c.forgets {
+			p.state = func(dtc.XID) dtctest.State { return dtctest.Committed }
+		}
+		if c.arrives == before {
+			p.serve(context.Background(), denied)
+		}
+		p.serve(context.Background(), again)
+		if c.arrives == after {
+			p.serve(context.Background(), denied)
+		}
+		if c.arrives == never {
+			p.once.proof = func(dtc.LogID, dtc.TxID) dtc.XID { return denied.branch.XID }
+		}
+		told := w.know.byXID[again.branch.XID]
+		w.know.decided(again.from, told, dtc.Committed)
+		w.know.proven(told)
+		if w.violated != c.violated {
+			t.Errorf("%+v: the oracle says %q (%s)", c, w.violated, w.why)
+		}
 	}
 }

@@ -83,6 +83,21 @@ func (k *knowledge) servedOnce(b *branch, c *call, rep reply) {
 	}
 }
 
+// stands notes what a branch did about which an operator has said something. How that
+// transaction ends is nobody's promise any more, but the participant's promises are as
+// before ([dtc.OnePhaser]): a call that was under way when he said it may still commit, and
+// leaves the evidence, which then answers for every other run of the id. So that evidence
+// is no forgery, and the id has no second effect. The caller holds k.mu.
+func (k *knowledge) stands(t *tx, b *branch, now dtctest.State) {
+	switch {
+	case now == dtctest.ReadOnly:
+		b.readOnly = true
+	case now == dtctest.Committed && !b.committed:
+		b.committed = true
+		k.tookEffect(t, b)
+	}
+}
+
 // tookEffect checks a branch that was committed just now: its id has had no effect at
 // the participant, if either was in one phase, and nobody has been told that a later
 // run of the same was rolled back. The caller holds k.mu.
@@ -94,12 +109,15 @@ func (k *knowledge) tookEffect(t *tx, b *branch) {
 		if other == t || !t.phase.once && !other.phase.once {
 			continue
 		}
+		if t.resolved && (!t.phase.once || !other.phase.once) {
+			continue // it was not settled, and two phases leave no evidence that would stop it
+		}
 		for _, ob := range other.branches {
 			if ob.party == b.party && ob.committed {
 				k.w.violation("I7", "%s of %s takes effect at %s, and so has %s", short(t.xid), t.id.id, b.party.id, short(other.xid))
 			}
 		}
-		if t.phase.once && other.rolled && !other.resolved && other.phase.party == b.party &&
+		if t.phase.once && !t.resolved && other.rolled && !other.resolved && other.phase.party == b.party &&
 			other.phase.payload == t.phase.payload && other.xid.Compare(t.xid) > 0 {
 			k.w.violation("I8", "%s takes effect at %s after %s of the same id was told rolled back", short(t.xid), b.party.id, short(other.xid))
 		}

@@ -73,9 +73,10 @@ func (s state) proved(x *step) state {
 }
 
 // resolved: what an operator says of a run in one phase whose participant does not say
-// it is its outcome, if nobody was quicker.
+// it is its outcome, if nobody was quicker. Nobody was if a crash took the end of one that
+// was told rolled back: it is settled again, and he may speak before its participant.
 func (s state) resolved(x *step) state {
-	open := (s.live | s.once.doubt | s.once.bound) & x.once
+	open := (s.live | s.found | s.once.doubt | s.once.bound) & x.once
 	switch x.Answer {
 	case sim.Committed:
 		s.committed |= open

@@ -90,11 +90,15 @@ func init() {
 				{inOne(1, run(0, 0, 1, ok)), power(2), ask(3, 4, sim.Unfinished), stated(5, 6, no), ask(7, 8, no)},
 				{inOne(1, lost(0, 0)), power(1), stated(5, 6, ok), ask(7, 8, ok)},
 				{inOne(1, run(0, 0, 1, ok)), power(2), stated(5, -1, no), power(7), ask(8, 9, no)}, // nobody heard that it was taken
+				{inOne(1, run(0, 0, 1, no)), killed(2), stated(5, 6, ok), ask(7, 8, ok)},           // its end was lost
 			},
 			bad: [][]sim.Op{
 				{run(0, 0, 1, ok), power(2), stated(5, 6, no), ask(7, 8, no)}, // in two phases it is not
 				{inOne(1, run(0, 0, 1, ok)), stated(5, 6, no), ask(7, 8, no)}, // nor when it is known
 				{inOne(1, run(0, 0, 1, ok)), power(2), ask(7, 8, no), stated(9, 10, no)},
+				{inOne(1, run(0, 0, 1, no)), stated(5, 6, ok), ask(7, 8, ok)},
+				{inOne(1, run(0, 0, 1, no)), killed(2), ask(3, 4, no), stated(5, 6, ok), ask(7, 8, ok)},
+				{run(0, 0, 1, no), killed(2), stated(5, 6, ok), ask(7, 8, ok)},
 			},
 		},
 	}...)
