@@ -47,8 +47,9 @@ type Config struct {
 	//
 	// Beyond OutcomeLimit a restart may remember more than the process before it: an id
 	// that was forgotten, ran again and was rolled back may then be answered with the
-	// commit of its earlier run. Size the limit so that no id is used again beyond it:
-	// rate times the longest time in which a client may retry.
+	// commit of its earlier run; or, if it ran again and was committed in one phase
+	// ([OnePhaser]), with the rollback. Size the limit so that no id is used again beyond
+	// it: rate times the longest time in which a client may retry.
 	OutcomeLimit     int
 	OutcomeRetention time.Duration
 

@@ -32,9 +32,7 @@ func (w *world) ask() {
 	case err != nil:
 		w.violation("I5", "a question about %s at %s fails: %v", short(t.xid), p.id, err)
 	case d == dtc.DecidedCommit:
-		if (t.rolled || t.presumed) && !t.resolved {
-			w.violation("I5", "%s asks about %s, which was rolled back, and hears commit", p.id, short(t.xid))
-		}
+		k.hearsCommit(p.id, t)
 		t.committed = true
 		k.mustBeDurable(w.proc, t)
 	case d == dtc.DecidedRollback && t.phase.once:
@@ -44,6 +42,13 @@ func (w *world) ask() {
 			w.violation("I5", "%s asks about %s, which was committed, and hears rollback", p.id, short(t.xid))
 		}
 		t.presumed = true
+	}
+}
+
+// hearsCommit checks that somebody may hear "commit" who asks. The caller holds k.mu.
+func (k *knowledge) hearsCommit(who string, t *tx) {
+	if (t.rolled || t.presumed) && !t.resolved && !k.settledAgain(t) {
+		k.w.violation("I5", "%s asks about %s, which was rolled back, and hears commit", who, short(t.xid))
 	}
 }
 

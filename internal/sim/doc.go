@@ -87,7 +87,8 @@
 //
 //   - I4: what was decided or told is never decided, sent or told otherwise, to anybody
 //     and over all restarts. (A rollback that nothing forced may be forgotten in a
-//     crash; an outcome of branches that all were read-only means nothing.)
+//     crash; an outcome of branches that all were read-only means nothing; an id that
+//     was forgotten and runs again is another transaction.)
 //
 //   - I5: a participant that asks is never told anything that turns out wrong.
 //

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/dtc-project/dtc"
@@ -63,9 +64,34 @@ func (k *knowledge) decidedOnce(t *tx, o dtc.Outcome) {
 		k.w.violation("I3", "%s is told committed in one phase, and %s has no evidence", short(t.xid), t.phase.party.id)
 	case o == dtc.RolledBack && e == t:
 		k.w.violation("I4", "%s is told rolled back, and %s has committed it in one phase", short(t.xid), t.phase.party.id)
-	case o == dtc.RolledBack && e != nil && e.phase.payload == t.phase.payload:
+	case o == dtc.RolledBack && e != nil && e.phase.payload == t.phase.payload && !k.remembersMore(t, e):
 		k.w.violation("I4", "%s is told rolled back, and %s has committed the same as %s", short(t.xid), t.phase.party.id, short(e.xid))
 	}
+}
+
+// ranAgain reports whether e is a later run of t's id, begun when t had been told rolled back
+// and was forgotten. The caller holds k.mu.
+func (k *knowledge) ranAgain(t, e *tx) bool {
+	return k.w.plan.faults&Forgets != 0 && t.rolled && e.xid.Compare(t.xid) > 0
+}
+
+// remembersMore reports whether t may be told rolled back once more although e has committed
+// the same since: [dtc.Config] says that beyond OutcomeLimit a restart may remember more than the
+// process before it, and it is true of t. When t is told rolled back for the first time, and
+// when fewer have begun, there must be no such evidence. The caller holds k.mu.
+func (k *knowledge) remembersMore(t, e *tx) bool {
+	return k.ranAgain(t, e) && len(k.order) > k.w.plan.limit
+}
+
+// settledAgain reports whether t, which was told rolled back, may become committed: its end was
+// lost, so that it was settled once more, and the outcome is that of the id ([dtc.OnePhaser]),
+// which was forgotten, ran again and committed the same. Nobody acts on it: no branch of t
+// was ever prepared. The caller holds k.mu.
+func (k *knowledge) settledAgain(t *tx) bool {
+	return t.phase.once && !t.writes() && slices.ContainsFunc(t.id.txs, func(e *tx) bool {
+		return k.ranAgain(t, e) && e.phase.once && e.phase.party == t.phase.party && e.phase.payload == t.phase.payload &&
+			slices.ContainsFunc(e.branches, func(b *branch) bool { return b.committed || b.readOnly })
+	})
 }
 
 // stated checks that an operator's word about a transaction in one phase is its outcome.

@@ -110,9 +110,9 @@ func (s state) next(x *step) state {
 }
 
 // logged keeps what may stand in the log, unless what was heard is forced and stands
-// after it.
+// after it. What was committed in one phase is not: its participant keeps it.
 func (s state) logged(before state, x *step) state {
-	if x.Answer != sim.Committed || s.committed&x.readOnly != 0 {
+	if x.Answer != sim.Committed || s.committed&(x.readOnly|x.once) != 0 {
 		s.loggedCommitted, s.loggedRolledBack = before.loggedCommitted, before.loggedRolledBack
 	}
 	return s

@@ -62,7 +62,9 @@ func (s state) closedOnce(x *step) once {
 func (s state) proved(x *step) state {
 	switch x.Answer {
 	case sim.Committed:
-		return state{committed: s.committed, once: once{lost: s.once.lost | s.once.late}}
+		// The evidence is there as soon as the work is done, and the coordinator hears of it later.
+		bound := s.once.bound | (s.once.doubt|s.live&^x.refused)&x.once
+		return state{committed: s.committed, once: once{lost: s.once.lost | s.once.late, bound: bound}}
 	case sim.NotKnown:
 		s.once.lost &= x.forgotten
 		next := state{unknown: s.unknown, once: once{lost: s.once.lost}}

@@ -85,6 +85,33 @@ func init() {
 			},
 		},
 		{
+			rule: "in one phase: the participant may prove what the coordinator has not heard yet",
+			good: [][]sim.Op{
+				{inOne(1, run(0, 0, 9, ok)), proof(0, 3, ok), ask(4, 5, sim.Unfinished), ask(6, 7, sim.Unfinished)},
+				{inOne(1, lost(0, 0)), proof(0, 3, ok), ask(4, 5, sim.Unfinished), power(6), ask(7, 8, sim.NotKnown), proof(9, 10, ok)},
+				{inOne(1, lost(0, 0)), power(1), proof(2, 3, ok), ask(4, 5, sim.Unfinished), ask(6, 7, ok)},
+			},
+			bad: [][]sim.Op{
+				{inOne(1, run(0, 0, 9, no)), proof(0, 3, ok)},
+				{inOne(1, run(0, 0, 9, ok)), proof(0, 3, ok), ask(4, 5, sim.NotKnown)},
+				{inOne(1, lost(0, 0)), proof(0, 3, ok), ask(4, 5, sim.Unfinished), ask(6, 7, no)},
+				{inOne(1, lost(0, 0)), proof(0, 3, ok), ask(4, 5, sim.Unfinished), power(6), inOne(1, run(0, 7, 8, no))},
+				{run(0, 0, 9, ok), proof(0, 3, ok), ask(4, 5, sim.Unfinished)}, // in two phases that is no proof
+			},
+		},
+		{
+			rule:   "in one phase: what ran again beyond the limit may be answered with its earlier run",
+			params: Params{Limit: 2},
+			good: [][]sim.Op{
+				{inOne(0, run(0, 0, 1, no)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), inOne(0, run(0, 5, 6, ok)), power(7), ask(8, 9, no)},
+				{inOne(0, run(0, 0, 1, no)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), inOne(0, run(0, 5, 6, ok)), power(7), ask(8, 9, ok)},
+			},
+			bad: [][]sim.Op{
+				{inOne(0, run(0, 0, 1, no)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), inOne(0, run(0, 5, 6, ok)), ask(8, 9, no)},
+				{run(0, 0, 1, no), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), run(0, 5, 6, ok), power(7), ask(8, 9, no)},
+			},
+		},
+		{
 			rule: "in one phase: an operator's word is the outcome",
 			good: [][]sim.Op{
 				{inOne(1, run(0, 0, 1, ok)), power(2), ask(3, 4, sim.Unfinished), stated(5, 6, no), ask(7, 8, no)},
