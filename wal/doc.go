@@ -35,9 +35,7 @@
 // What remains: damage to the last synced batches of a log that crashed before
 // anything followed them looks like a tail that was never synced, and is cut;
 // nothing can prove that a whole newest segment has been deleted by hand after a
-// crash; a volume that was restored as a whole has the files that it had; and
-// after a failed sync of the directory, what the next Open sees may be names that
-// a power loss then undoes, which the opening after that refuses.
+// crash; and a volume that was restored as a whole has the files that it had.
 //
 // # Files
 //
@@ -221,6 +219,12 @@
 // newest segment holds little, all of it is copied and the old file freed, so
 // that opening a log often does not leave many small files. If the newest segment
 // is a copy, the new one is born with a hold record behind all others.
+//
+// Names may be of the page cache alone, too: after a sync of the directory failed, one
+// that succeeds proves nothing of the names before it. So all of the newest segment is
+// copied also if nothing stands in it but what it was made with, since only a process
+// whose sync of the name succeeded writes behind that; and a checkpoint that the newest
+// segment does not know of is copied and gets its name anew, unless the disk is full.
 //
 // # Crash cases
 //

@@ -157,6 +157,9 @@ func (l *Log) start(found *contents) error {
 		return err
 	}
 	failpoint.Hit(failpoint.WALOpenCleared)
+	if err := l.renew(found); err != nil {
+		return err
+	}
 	f, err := l.firstSegment(&h, batches)
 	if err != nil {
 		return err
@@ -201,11 +204,13 @@ const smallestRoom = 1 << 10
 
 // takeOver returns the batches that the fresh segment begins with, and where
 // they start: what may not be durable, or all of the newest segment if that is
-// little, so that it can go.
+// little, so that it can go. It is also all if nothing was written since that segment
+// got its name: the sync of the name may have failed, and then a later one that
+// succeeds proves nothing. A process whose sync succeeded writes behind it.
 func (l *Log) takeOver(found *contents, number uint32) (start uint64, batches []byte, err error) {
 	last := found.last()
 	start = found.synced
-	if found.end-last.start <= uint64(l.segmentSize/4) {
+	if found.end-last.start <= uint64(l.segmentSize/4) || found.end == last.synced {
 		start = last.start
 	}
 	data, err := readFile(l.fs, last.path)
