@@ -141,7 +141,7 @@ func TestDemoProcessesManyOrders(t *testing.T) {
 	t.Parallel()
 	var loads [2]demo.Load
 	for i := range loads {
-		r := execute(t, "demo", "--processes", "--orders", "100", "--seed", "3", "-o", "json")
+		r := execute(t, "demo", "--processes", "--orders", "50", "--seed", "3", "-o", "json")
 		r.want(t, exitDone)
 		var sum demo.Summary
 		r.decode(t, &sum)
@@ -153,7 +153,7 @@ func TestDemoProcessesManyOrders(t *testing.T) {
 		for _, n := range l.RolledBack {
 			ended += n
 		}
-		if ended != 100 || l.Committed == 0 || len(l.RolledBack) != 2 ||
+		if ended != 50 || l.Committed == 0 || len(l.RolledBack) != 2 ||
 			l.RolledBack["vote_abort by inventory"] == 0 || l.RolledBack["vote_abort by payment"] == 0 {
 			t.Errorf("%d orders ended: %+v", ended, l)
 		}

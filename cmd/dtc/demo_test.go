@@ -109,7 +109,7 @@ func TestDemoThatNobodyHears(t *testing.T) {
 // wait status says.
 func TestDemoManyOrders(t *testing.T) {
 	t.Parallel()
-	r := execute(t, "demo", "--orders", "200", "--seed", "1", "-o", "json")
+	r := execute(t, "demo", "--orders", "100", "--seed", "1", "-o", "json")
 	r.want(t, exitDone)
 	var sum demo.Summary
 	r.decode(t, &sum)
@@ -127,7 +127,7 @@ func TestDemoManyOrders(t *testing.T) {
 		}
 		ended += n
 	}
-	if ended != 200 || l.Committed == 0 || l.RolledBack["vote_abort by inventory"] == 0 || l.RolledBack["vote_abort by payment"] == 0 ||
+	if ended != 100 || l.Committed == 0 || l.RolledBack["vote_abort by inventory"] == 0 || l.RolledBack["vote_abort by payment"] == 0 ||
 		l.RolledBack["cancelled by its caller: payment does not answer"] == 0 {
 		t.Errorf("%d orders ended: %+v", ended, l)
 	}
@@ -145,7 +145,7 @@ func TestDemoManyOrders(t *testing.T) {
 func crowdOf(t *testing.T, seed string) (demo.Load, []string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "shop")
-	r := execute(t, "demo", "--orders", "120", "--seed", seed, "--data", dir, "-o", "json")
+	r := execute(t, "demo", "--orders", "60", "--seed", seed, "--data", dir, "-o", "json")
 	r.want(t, exitDone)
 	var sum demo.Summary
 	r.decode(t, &sum)
@@ -214,7 +214,7 @@ func TestDemoSeed(t *testing.T) {
 			t.Fatalf("one seed, two ends: %s, %s", a, b)
 		}
 	}
-	if len(fates[0]) < 120 || len(fates[1]) != len(fates[0]) {
+	if len(fates[0]) < 60 || len(fates[1]) != len(fates[0]) {
 		t.Errorf("%d and %d orders ended", len(fates[0]), len(fates[1]))
 	}
 	if reflect.DeepEqual(fates[0], fates[2]) || reflect.DeepEqual(loads[0], loads[2]) {

@@ -41,22 +41,19 @@ func script(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// built is where the programs of the shop are built, once for the tests that have no wish
-// of their own.
+// built is where the script has built the programs of the shop, once for all tests: to link
+// them is most of the work here.
 var built = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "shop-bin-")
 	if err != nil {
 		return "", err
 	}
 	builtDir = dir
-	for _, build := range []struct{ in, out, pkg string }{{"..", dir + "/", "./shop/..."}, {"../../cmd/dtc", dir + "/dtc", "."}} {
-		cmd := exec.Command("go", "build", "-o", build.out, build.pkg)
-		cmd.Dir = build.in
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return dir, fmt.Errorf("%w: %s", err, out)
-		}
+	cmd := exec.Command("sh", "run.sh", "--once", "--dir", dir, "--port", "0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	return dir, nil
+	return filepath.Join(dir, "bin"), nil
 })
 
 var builtDir string
@@ -132,9 +129,9 @@ var theStory = []string{
 
 func TestShopOnce(t *testing.T) {
 	t.Parallel()
-	cmd := script(t, "run.sh", "--once", "--port", "0")
+	cmd := prebuilt(t, "run.sh", "--once", "--port", "0")
 	temp := t.TempDir()
-	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	cmd.Env = append(cmd.Env, "TMPDIR="+temp)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -65,12 +65,14 @@ func (c *client) work(ctx context.Context) {
 		if c.fresh { // nobody will ask what became of what was given up
 			answered = context.WithoutCancel(ctx)
 		}
+		rest := 5 * time.Millisecond // who asks all the time takes the processor from what is tried
 		if !c.post(answered, id) {
 			c.owed(id)
-			select { // it does not help to ask at once
-			case <-time.After(20 * time.Millisecond):
-			case <-ctx.Done():
-			}
+			rest = 20 * time.Millisecond // it does not help to ask at once
+		}
+		select {
+		case <-time.After(rest):
+		case <-ctx.Done():
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 func (g *grind) judge() {
 	begun, told, asked := g.journal()
 	var rows [2]map[int]int
-	balance, cut := 0, 0
+	balance := 0
 	lost := map[wire.Fault]int{}
 	for i, s := range g.sides {
 		s.Clean()
@@ -18,8 +18,7 @@ func (g *grind) judge() {
 		if n := g.number(s, "SELECT SUM(balance) - 1000 * COUNT(*) - COALESCE((SELECT SUM(amount) FROM moved), 0) FROM account"); n != 0 {
 			g.t.Errorf("database %d: balances and rows differ by %d", i, n)
 		}
-		by, n := s.proxy.Counts()
-		cut += n
+		by, _ := s.proxy.Counts()
 		for f, n := range by {
 			lost[f] += n
 		}
@@ -44,7 +43,7 @@ func (g *grind) judge() {
 	for _, f := range wire.Faults() {
 		statements += lost[f]
 	}
-	g.t.Logf("%v; coordinators killed: %d, servers: %d; connections cut: %d; statements lost: %v", ends, g.coordinators, g.servers, cut, lost)
+	g.t.Logf("%v; coordinators killed: %d, servers: %d; connections cut: %d; statements lost: %v", ends, g.coordinators, g.servers, g.cut(), lost)
 	least := int64(2 * g.transactions)
 	add := func(what string, n int, least int64) {
 		tally.Add(g.t, "databases", g.kind.Name+": "+what, int64(n), least)
@@ -53,7 +52,7 @@ func (g *grind) judge() {
 	add("transactions committed under random faults", ends["committed"], least/8)
 	add("coordinators killed", g.coordinators, 1)
 	add("servers killed at random", g.servers, 1)
-	add("connections cut at random", cut, 1)
+	add("connections cut at random", g.cut(), 1)
 	add("statements lost at random", statements, 5)
 }
 

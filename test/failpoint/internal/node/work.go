@@ -157,7 +157,7 @@ func (n *node) run(id dtc.TxID) {
 	case errors.Is(err, dtc.ErrRolledBack):
 		say("told %s %s", id, oracle.RolledBack)
 	case errors.Is(err, context.DeadlineExceeded) && hurries(id), // before it had begun
-		errors.Is(err, dtc.ErrInDoubt) && FlagOf(id) == Doubt,
+		errors.Is(err, dtc.ErrInDoubt) && OnePhase(id),              // its participant took too long to say what became of it
 		errors.Is(err, dtc.ErrInDoubt) && life(id) != n.orders.Life: // a hold covers it
 		say("told %s nothing", id)
 	default:
