@@ -23,10 +23,10 @@ type installation struct {
 }
 
 var installations = []installation{
-	{"library", func(t *testing.T) form { return library{child: build(t, "child", "failpoint")} }, 68, true},
+	{"library", func(t *testing.T) form { return library{child: build(t, "child", "failpoint")} }, 45, true},
 	{"server", func(t *testing.T) form {
 		return &server{dtc: build(t, "dtc", "failpoint"), child: build(t, "child", "failpoint")}
-	}, 40, false},
+	}, 27, false},
 }
 
 // A process that is killed at any step, and killed again while it recovers from that,
@@ -201,7 +201,8 @@ func TestStoppedAtSteps(t *testing.T) {
 			wg.Go(func() {
 				t.Run(in.name+"-"+strings.ReplaceAll(p, "/", "-"), func(t *testing.T) {
 					w := newWorld(t, s, in.form(t))
-					if !w.live(life{work: in.work, arm: arm{point: p, hit: 2, stop: pause}}).stopped {
+					work := in.work * 3 / 2 // so that the log needs a second checkpoint
+					if !w.live(life{work: work, arm: arm{point: p, hit: 2, stop: pause}}).stopped {
 						t.Errorf("nothing was stopped at the second hit of %s", p)
 					}
 					w.live(life{work: in.work, arm: arm{point: midway, hit: in.work}})
