@@ -18,6 +18,8 @@ command -v go >/dev/null || {
 export GOWORK="$root/go.work"
 export CGO_ENABLED=1 # the race detector is linked by the C compiler
 export GOGC="${GOGC:-400}"  # small heaps that are renewed all the time: half the work
+# A process under the race detector sleeps for a second before it exits, and there are hundreds.
+export GORACE="${GORACE:-atexit_sleep_ms=0}"
 timeout=${DTC_TEST_TIMEOUT:-15m}
 unset DTC_SKIP_DATABASES # for who runs one package: a verdict without the databases would be none
 
