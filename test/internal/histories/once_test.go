@@ -112,6 +112,20 @@ func init() {
 			},
 		},
 		{
+			rule:   "in one phase: what was forgotten and is proved may be remembered by the next process",
+			params: Params{Limit: 2},
+			good: [][]sim.Op{
+				{inOne(1, run(0, 0, 1, ok)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), ask(4, 5, sim.NotKnown), proof(6, 7, ok), power(8), ask(9, 10, ok)},
+				{inOne(1, run(0, 0, 1, ok)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), ask(4, 5, sim.NotKnown), proof(6, 7, ok), power(8), ask(9, 10, sim.Unfinished), ask(11, 12, ok)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), of("b", run(0, 3, 4, ok)), inOne(2, run(1, 5, 6, no)), proof(7, 8, ok), power(9), ask(10, 11, ok)},
+			},
+			bad: [][]sim.Op{
+				{inOne(1, run(0, 0, 1, ok)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), ask(4, 5, sim.NotKnown), proof(6, 7, ok), ask(9, 10, ok)},
+				{inOne(1, run(0, 0, 1, ok)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), ask(4, 5, sim.NotKnown), proof(6, 7, ok), power(8), ask(9, 10, no)},
+				{run(0, 0, 1, no), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), run(0, 4, 5, ok), proof(6, 7, ok), power(8), ask(9, 10, no)},
+			},
+		},
+		{
 			rule: "in one phase: an operator's word is the outcome",
 			good: [][]sim.Op{
 				{inOne(1, run(0, 0, 1, ok)), power(2), ask(3, 4, sim.Unfinished), stated(5, 6, no), ask(7, 8, no)},
