@@ -180,6 +180,9 @@ func (s state) crash(x *step) state {
 	if s.unknown {
 		s.found |= x.written
 	}
+	if s.once.lost != 0 { // to the log the id is a new one
+		s.found |= x.written &^ x.once
+	}
 	unforced := s.rolledBack | s.hazardRolledBack | (s.committed|s.hazardCommitted)&x.readOnly
 	return state{
 		once:            s.crashed(x),

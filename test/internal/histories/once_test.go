@@ -56,6 +56,21 @@ func init() {
 			},
 		},
 		{
+			rule: "in one phase: another request under an id that the log has lost may be on the disk when its log failed",
+			good: [][]sim.Op{
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, no)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, sim.Unfinished), proof(8, 9, no)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, sim.NotKnown), proof(8, 9, ok)},
+			},
+			bad: [][]sim.Op{
+				{inOne(1, run(0, 0, 1, ok)), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, no)}, // it was not lost
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), ask(6, 7, no)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, no), ask(8, 9, ok)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), killed(5), ask(6, 7, no)},
+				{run(0, 0, 1, ok), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, no)},
+			},
+		},
+		{
 			rule: "in one phase: rolled back is for ever, unless somebody runs it again",
 			good: [][]sim.Op{
 				{inOne(1, run(0, 0, 1, no)), power(2), ask(3, 4, sim.Unfinished), ask(5, 6, no)},
