@@ -110,9 +110,10 @@ func (s state) next(x *step) state {
 }
 
 // logged keeps what may stand in the log, unless what was heard is forced and stands
-// after it. What was committed in one phase is not: its participant keeps it.
+// after it. What was committed in one phase is not: its participant keeps it, and may
+// prove it when the log knows nothing.
 func (s state) logged(before state, x *step) state {
-	if x.Answer != sim.Committed || s.committed&(x.readOnly|x.once) != 0 {
+	if x.Answer != sim.Committed || s.committed&(x.readOnly|x.once)|s.once.lost != 0 {
 		s.loggedCommitted, s.loggedRolledBack = before.loggedCommitted, before.loggedRolledBack
 	}
 	return s
@@ -122,7 +123,7 @@ func (s state) logged(before state, x *step) state {
 // later does.
 func (s state) replayed(before state, x *step) state {
 	s.loggedCommitted, s.loggedRolledBack = before.loggedCommitted, before.loggedRolledBack
-	if s.unknown {
+	if s.unknown || s.once.lost != 0 {
 		s.committed |= s.loggedCommitted
 		s.rolledBack |= s.loggedRolledBack
 		s.once.bound |= s.loggedCommitted & x.once // its participant is asked again
@@ -178,6 +179,9 @@ func (s state) crash(x *step) state {
 	s.live &^= x.refused
 	if s.unknown {
 		s.found |= x.written
+	}
+	if s.once.lost != 0 { // to the log the id is a new one
+		s.found |= x.written &^ x.once
 	}
 	unforced := s.rolledBack | s.hazardRolledBack | (s.committed|s.hazardCommitted)&x.readOnly
 	return state{

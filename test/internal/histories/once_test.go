@@ -56,6 +56,21 @@ func init() {
 			},
 		},
 		{
+			rule: "in one phase: another request under an id that the log has lost may be on the disk when its log failed",
+			good: [][]sim.Op{
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, no)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, sim.Unfinished), proof(8, 9, no)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, sim.NotKnown), proof(8, 9, ok)},
+			},
+			bad: [][]sim.Op{
+				{inOne(1, run(0, 0, 1, ok)), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, no)}, // it was not lost
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), ask(6, 7, no)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, no), ask(8, 9, ok)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), killed(5), ask(6, 7, no)},
+				{run(0, 0, 1, ok), power(2), run(1, 3, 4, sim.LogFailed), killed(5), ask(6, 7, no)},
+			},
+		},
+		{
 			rule: "in one phase: rolled back is for ever, unless somebody runs it again",
 			good: [][]sim.Op{
 				{inOne(1, run(0, 0, 1, no)), power(2), ask(3, 4, sim.Unfinished), ask(5, 6, no)},
@@ -109,6 +124,20 @@ func init() {
 			bad: [][]sim.Op{
 				{inOne(0, run(0, 0, 1, no)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), inOne(0, run(0, 5, 6, ok)), ask(8, 9, no)},
 				{run(0, 0, 1, no), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), run(0, 5, 6, ok), power(7), ask(8, 9, no)},
+			},
+		},
+		{
+			rule:   "in one phase: what was forgotten and is proved may be remembered by the next process",
+			params: Params{Limit: 2},
+			good: [][]sim.Op{
+				{inOne(1, run(0, 0, 1, ok)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), ask(4, 5, sim.NotKnown), proof(6, 7, ok), power(8), ask(9, 10, ok)},
+				{inOne(1, run(0, 0, 1, ok)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), ask(4, 5, sim.NotKnown), proof(6, 7, ok), power(8), ask(9, 10, sim.Unfinished), ask(11, 12, ok)},
+				{inOne(1, run(0, 0, 1, ok)), power(2), of("b", run(0, 3, 4, ok)), inOne(2, run(1, 5, 6, no)), proof(7, 8, ok), power(9), ask(10, 11, ok)},
+			},
+			bad: [][]sim.Op{
+				{inOne(1, run(0, 0, 1, ok)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), ask(4, 5, sim.NotKnown), proof(6, 7, ok), ask(9, 10, ok)},
+				{inOne(1, run(0, 0, 1, ok)), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), ask(4, 5, sim.NotKnown), proof(6, 7, ok), power(8), ask(9, 10, no)},
+				{run(0, 0, 1, no), of("b", run(0, 2, 3, ok)), of("c", run(0, 2, 3, ok)), run(0, 4, 5, ok), proof(6, 7, ok), power(8), ask(9, 10, no)},
 			},
 		},
 		{
