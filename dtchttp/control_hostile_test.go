@@ -26,12 +26,14 @@ import (
 // it gives to a request.
 type hostile struct {
 	*api
-	open atomic.Int64 // connections
+	open   atomic.Int64 // connections
+	before int          // goroutines, when there was no coordinator and no server
 }
 
 func newHostile(t *testing.T) *hostile {
 	t.Helper()
-	h := &hostile{api: newAPI(t, dtc.Config{}, dtchttp.ControlOptions{MaxInFlight: 100, MaxBytes: 64 << 20})}
+	h := &hostile{before: runtime.NumGoroutine()}
+	h.api = newAPI(t, dtc.Config{}, dtchttp.ControlOptions{MaxInFlight: 100, MaxBytes: 64 << 20})
 	h.Server.Close()
 	h.Server = httptest.NewUnstartedServer(h.api.h)
 	c := h.Config
@@ -70,13 +72,20 @@ func (h *hostile) settled(n int64) {
 	}
 }
 
-// leavesNothing waits until no more goroutines run than before.
-func leavesNothing(t *testing.T, before int) {
-	t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+// leavesNothing ends the server and its coordinator, and waits until no more goroutines run
+// than before there were any. While the coordinator is open it may keep a few for its next
+// calls, as many as happened to be needed at once.
+func (h *hostile) leavesNothing() {
+	h.t.Helper()
+	h.settled(0)
+	h.Server.Close()
+	if err := h.c.Close(); err != nil {
+		h.t.Error(err)
+	}
+	for deadline := time.Now().Add(3 * time.Minute); runtime.NumGoroutine() > h.before; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			text := make([]byte, 64<<10)
-			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, text[:runtime.Stack(text, true)])
+			h.t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), h.before, text[:runtime.Stack(text, true)])
 		}
 	}
 }
@@ -111,7 +120,7 @@ func TestControlStalled(t *testing.T) {
 	}
 	t.Logf("%d clients", clients)
 	h := newHostile(t)
-	goroutines, begun := runtime.NumGoroutine(), h.c.Stats().Begun
+	begun := h.c.Stats().Begun
 	parts := []string{
 		"", "POST /v1/transactions HTTP/1.1\r\nHost", hostileHead + "Content-Length: 1048576\r\n\r\n",
 		hostileHead + "Content-Length: 1000\r\n\r\n{" + order, hostileHead + "Transfer-Encoding: chunked\r\n\r\n100\r\n{" + order,
@@ -144,18 +153,17 @@ func TestControlStalled(t *testing.T) {
 	for _, conn := range conns {
 		_ = conn.Close()
 	}
-	h.settled(0)
-	leavesNothing(t, goroutines)
 	if n := h.c.Stats().Begun - begun; n != good {
 		t.Errorf("%d were begun, want %d", n, good)
 	}
+	h.leavesNothing()
 }
 
 // TestControlEndless: bodies and headers of a gigabyte are refused long before their
 // end, in bounded memory.
 func TestControlEndless(t *testing.T) {
 	h := newHostile(t)
-	goroutines, begun := runtime.NumGoroutine(), h.c.Stats().Begun
+	begun := h.c.Stats().Begun
 	const gigabyte = 1 << 30
 	var highest atomic.Uint64
 	heap := func() uint64 {
@@ -214,17 +222,16 @@ func TestControlEndless(t *testing.T) {
 		t.Errorf("the heap grew by %d bytes", grown)
 	}
 	h.serves()
-	h.settled(0)
-	leavesNothing(t, goroutines)
 	if n := h.c.Stats().Begun - begun; n != 1 {
 		t.Errorf("%d were begun", n)
 	}
+	h.leavesNothing()
 }
 
 // TestControlStrange: what is no request of ours is refused as the client's fault.
 func TestControlStrange(t *testing.T) {
 	h := newHostile(t)
-	goroutines, begun := runtime.NumGoroutine(), h.c.Stats().Begun
+	begun := h.c.Stats().Begun
 	deep := strings.Repeat("[", 100_000)
 	for _, body := range []string{
 		deep, deep + strings.Repeat("]", 100_000), strings.Repeat(`{"a":`, 100_000), `{"branches":` + deep,
@@ -251,17 +258,16 @@ func TestControlStrange(t *testing.T) {
 		_ = conn.Close()
 	}
 	h.serves()
-	h.settled(0)
-	leavesNothing(t, goroutines)
 	if n := h.c.Stats().Begun - begun; n != 1 {
 		t.Errorf("%d were begun", n)
 	}
+	h.leavesNothing()
 }
 
 // TestControlCut: a request that breaks off anywhere begins nothing.
 func TestControlCut(t *testing.T) {
 	h := newHostile(t)
-	goroutines, begun := runtime.NumGoroutine(), h.c.Stats().Begun
+	begun := h.c.Stats().Begun
 	body := `{"id":"cut",` + order + `}`
 	for name, whole := range map[string]string{
 		"length":  hostileHead + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body),
@@ -285,6 +291,5 @@ func TestControlCut(t *testing.T) {
 		h.serves()
 		begun++
 	}
-	h.settled(0)
-	leavesNothing(t, goroutines)
+	h.leavesNothing()
 }
