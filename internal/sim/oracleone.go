@@ -11,9 +11,16 @@ import (
 // phase is what is known of a transaction in one phase.
 type phase struct {
 	once    bool        // it was to be committed so, or settled
-	payload string      // of its branch
+	request [16]byte    // the fingerprint of its branch; zero: none was told
 	party   *party      // and whose that is
 	stated  dtc.Outcome // what an operator said, and the log took
+}
+
+// same reports whether two transactions of an id were one request, by the rule of
+// [dtc.OnePhaser]: they differ if both have a fingerprint and these differ.
+func (p *phase) same(other *phase) bool {
+	var none [16]byte
+	return p.party == other.party && (p.request == other.request || p.request == none || other.request == none)
 }
 
 // once reports whether any transaction of the id was one in one phase.
@@ -32,9 +39,7 @@ func (k *knowledge) leavesOnce(t *tx, c *call) {
 	if c.verb == verbSettle {
 		k.w.result.Counts.Settles++
 	}
-	if len(c.branch.Payload) > 0 {
-		t.phase.payload = string(c.branch.Payload)
-	}
+	t.phase.request = c.branch.Fingerprint
 	if len(t.branches) > 1 {
 		k.w.violation("I1", "%s of %s, which has %d branches, leaves for %s", c.verb, short(t.xid), len(t.branches), c.to.id)
 	}
@@ -64,7 +69,7 @@ func (k *knowledge) decidedOnce(t *tx, o dtc.Outcome) {
 		k.w.violation("I3", "%s is told committed in one phase, and %s has no evidence", short(t.xid), t.phase.party.id)
 	case o == dtc.RolledBack && e == t:
 		k.w.violation("I4", "%s is told rolled back, and %s has committed it in one phase", short(t.xid), t.phase.party.id)
-	case o == dtc.RolledBack && e != nil && e.phase.payload == t.phase.payload && !k.remembersMore(t, e):
+	case o == dtc.RolledBack && e != nil && e.phase.same(&t.phase) && !k.remembersMore(t, e):
 		k.w.violation("I4", "%s is told rolled back, and %s has committed the same as %s", short(t.xid), t.phase.party.id, short(e.xid))
 	}
 }
@@ -89,7 +94,7 @@ func (k *knowledge) remembersMore(t, e *tx) bool {
 // was ever prepared. The caller holds k.mu.
 func (k *knowledge) settledAgain(t *tx) bool {
 	return t.phase.once && !t.writes() && slices.ContainsFunc(t.id.txs, func(e *tx) bool {
-		return k.ranAgain(t, e) && e.phase.once && e.phase.party == t.phase.party && e.phase.payload == t.phase.payload &&
+		return k.ranAgain(t, e) && e.phase.once && e.phase.same(&t.phase) &&
 			slices.ContainsFunc(e.branches, func(b *branch) bool { return b.committed || b.readOnly })
 	})
 }
@@ -143,8 +148,8 @@ func (k *knowledge) tookEffect(t *tx, b *branch) {
 				k.w.violation("I7", "%s of %s takes effect at %s, and so has %s", short(t.xid), t.id.id, b.party.id, short(other.xid))
 			}
 		}
-		if t.phase.once && !t.resolved && other.rolled && !other.resolved && other.phase.party == b.party &&
-			other.phase.payload == t.phase.payload && other.xid.Compare(t.xid) > 0 {
+		if t.phase.once && !t.resolved && other.rolled && !other.resolved &&
+			other.phase.same(&t.phase) && other.xid.Compare(t.xid) > 0 {
 			k.w.violation("I8", "%s takes effect at %s after %s of the same id was told rolled back", short(t.xid), b.party.id, short(other.xid))
 		}
 	}

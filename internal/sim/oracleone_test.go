@@ -15,7 +15,7 @@ func TestOracleKnowsWhatRanAgain(t *testing.T) {
 		told            bool // of the earlier run, before the later one
 		limit           int
 		forgets         Faults
-		other           string // makes the later run another request
+		other, none     bool   // the later run is another request; the earlier one has no fingerprint
 		reversed        bool   // the later run is the one that was rolled back
 		wrote           bool   // the earlier run was prepared
 		idle            bool   // the later run did nothing
@@ -25,7 +25,9 @@ func TestOracleKnowsWhatRanAgain(t *testing.T) {
 		{name: "for the first time", limit: 1, forgets: Forgets, rolled: "I4"},
 		{name: "within the limit", told: true, limit: 9, forgets: Forgets, rolled: "I4"},
 		{name: "nothing is forgotten", told: true, limit: 1, rolled: "I4", commits: "I5"},
-		{name: "another request", told: true, limit: 1, forgets: Forgets, other: "2", commits: "I5"},
+		{name: "another request", told: true, limit: 1, forgets: Forgets, other: true, commits: "I5"},
+		{name: "grown by code", told: true, limit: 1, forgets: Forgets, other: true, none: true},
+		{name: "grown by code, within the limit", told: true, limit: 9, forgets: Forgets, other: true, none: true, rolled: "I4"},
 		{name: "it was prepared", told: true, limit: 1, forgets: Forgets, wrote: true, commits: "I5"},
 		{name: "nothing was done", told: true, limit: 1, forgets: Forgets, idle: true, commits: "I5"},
 		{name: "the run before", told: true, limit: 1, forgets: Forgets, reversed: true, rolled: "I4", commits: "I5"},
@@ -33,12 +35,18 @@ func TestOracleKnowsWhatRanAgain(t *testing.T) {
 		setUp := func() (*world, *tx) {
 			w := newWorld(1, settings{faults: OnePhases | c.forgets, limit: c.limit}, false)
 			p := newOneParty(w, "p0")
-			run := func(seq uint64, payload string) *tx {
+			run := func(seq uint64, request byte) *tx {
 				known := w.know.tx(dtc.XID{Log: dtc.LogID{1}, Incarnation: dtc.Incarnation{Number: 1, Nonce: 1}, Seq: seq}, "t")
-				known.phase = phase{once: true, payload: payload, party: p}
+				known.phase = phase{once: true, request: [16]byte{request}, party: p}
 				return known
 			}
-			first, again := run(1, "1"), run(2, "1"+c.other)
+			first, again := run(1, 1), run(2, 1)
+			if c.other {
+				again.phase.request = [16]byte{2}
+			}
+			if c.none {
+				first.phase.request = [16]byte{}
+			}
 			if c.reversed {
 				first, again = again, first
 			}
