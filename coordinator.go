@@ -128,6 +128,9 @@ func OpenLog(log txlog.Log, cfg *Config) (*Coordinator, error) {
 		c.cancel()
 		return nil, fmt.Errorf("begin a new incarnation of the log: %w", err)
 	}
+	if h := c.hold.Load(); h.active {
+		c.warnOfHold(h)
+	}
 	c.recover(found, began)
 	if f, ok := log.(txlog.Failer); ok {
 		c.wg.Go(func() {

@@ -104,9 +104,7 @@ func (c *Coordinator) beginHold(through uint32, reason string) error {
 	h := c.hold.Load().with(through, c.now(), reason)
 	c.setHold(h)
 	c.mu.Unlock()
-	c.cfg.Logger.Error("the log may not be the whole truth: nothing of earlier incarnations is presumed; "+
-		"compare the participants with the log, then run 'dtc log release'",
-		"reason", reason, "through", through)
+	c.warnOfHold(h)
 	// Holds and releases stand in the log in the order in which they count.
 	c.holds.Lock()
 	defer c.holds.Unlock()
@@ -118,6 +116,13 @@ func (c *Coordinator) beginHold(through uint32, reason string) error {
 	}
 	failpoint.Hit(failpoint.HoldForced)
 	return nil
+}
+
+// warnOfHold logs that a hold is in force: when it begins, and at each opening under it.
+func (c *Coordinator) warnOfHold(h *holding) {
+	c.cfg.Logger.Error("the log may not be the whole truth: nothing of earlier incarnations is presumed; "+
+		"compare the participants with the log, then run 'dtc log release'",
+		"reason", h.Reason, "through", h.Through)
 }
 
 // setHold makes a hold, or its end, count. The caller holds c.mu.

@@ -3,6 +3,7 @@ package dtc_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,13 @@ func TestCopiedLogPresumesNothing(t *testing.T) {
 		disk, x := undecided(t, list)
 		disk = disk.CopyFiles()
 		for range 2 {
-			c := open(t, disk, &dtc.Config{Participants: participants(list), SweepInterval: time.Second})
+			var lines strings.Builder
+			c := open(t, disk, &dtc.Config{
+				Participants: participants(list), SweepInterval: time.Second, Logger: slog.New(slog.NewTextHandler(&lines, nil)),
+			})
+			if text := lines.String(); strings.Count(text, "dtc log release") != 1 || !strings.Contains(text, "copies") {
+				t.Errorf("an opening under a hold logs\n%s", text)
+			}
 			time.Sleep(time.Minute)
 			held, ok := c.Held()
 			if !ok || held.Through != 1 || !strings.Contains(held.Reason, "copies") {

@@ -162,6 +162,9 @@ func (t *txn) describe() TxInfo {
 			Participant: br.lane.id, State: t.m.Branch(i).String(), Attempts: br.prepares,
 			LastError: br.lastError, NextAttempt: br.nextAttempt, Registered: br.lane.registered(),
 		}
+		if t.m.Done(i) {
+			b.NextAttempt = time.Time{} // a retry that an operator's statement came before
+		}
 		if br.finishes > 0 || !t.verb().Begins() {
 			b.Attempts = br.finishes
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -306,5 +307,42 @@ func TestResolveOfWhatWasNeverLogged(t *testing.T) {
 			t.Errorf("after a restart the outcome is %v, %v; want heuristic", o, err)
 		}
 		closed(t, c)
+	})
+}
+
+// TestResolveAgainstTheDecision: what an operator has stated against the decision is no
+// participant's fault, nobody is told to resolve it once more, and no retry is shown
+// for it.
+func TestResolveAgainstTheDecision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := fn("down")
+		down.CommitFunc = func(context.Context, dtc.Branch) error { return dtc.NoAnswer(errors.New("down")) }
+		var lines strings.Builder
+		c := open(t, vfs.NewMem(), &dtc.Config{
+			Participants: []dtc.Participant{down}, CompletionWait: -1, KeepEnded: 10, Logger: slog.New(slog.NewTextHandler(&lines, nil)),
+		})
+		if ok, err := c.Execute(t.Context(), "t", branches("down")...); !ok {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		for info := range c.Transactions(dtc.Filter{}) {
+			if info.Branches[0].NextAttempt.IsZero() {
+				t.Errorf("no retry waits: %+v", info)
+			}
+		}
+		if err := c.Resolve(t.Context(), "t", "down", dtc.RolledBack, "wrong on purpose"); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for info := range c.Transactions(dtc.Filter{State: "heuristic"}) {
+			n++
+			if b := info.Branches[0]; b.State != "heuristic_rolled_back" || !b.NextAttempt.IsZero() {
+				t.Errorf("%+v", b)
+			}
+		}
+		closed(t, c)
+		if text := lines.String(); n != 1 || !strings.Contains(text, "against the decision") || strings.Contains(text, "broke its promise") {
+			t.Errorf("%d are heuristic; the log has\n%s", n, text)
+		}
 	})
 }

@@ -481,7 +481,13 @@ func (t *txn) hazard(br *branchRun) {
 	if f := t.c.cfg.Trace.Hazard; f != nil {
 		f(TraceCall{t.id, t.xid, br.lane.id, verb.String(), attempt})
 	}
-	t.c.cfg.Logger.Error("participant broke its promise: look at the branch, and resolve it when you know how it ended",
+	what := []any{
 		"tx", string(t.id), "xid", t.xid.String(), "participant", br.lane.id,
-		"state", t.m.Branch(br.index).String(), "error", br.lastError)
+		"state", t.m.Branch(br.index).String(), "error", br.lastError,
+	}
+	if t.m.Done(br.index) {
+		t.c.cfg.Logger.Error("a branch ended against the decision: put right by hand what its participant holds", what...)
+		return
+	}
+	t.c.cfg.Logger.Error("participant broke its promise: look at the branch, and resolve it when you know how it ended", what...)
 }

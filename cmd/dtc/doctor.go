@@ -128,6 +128,6 @@ func (e *examination) config(ctx context.Context, s *config.Sources) {
 		if s.File != "" {
 			e.add(levelOK, "config", "", "%s can be used", s.File)
 		}
-		e.databases(ctx, c)
+		e.databases(ctx, c, s.Participants)
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dtc-project/dtc/cmd/dtc/internal/config"
@@ -13,11 +15,16 @@ import (
 const doctorDatabase = 10 * time.Second
 
 // databases looks at each participant that is a database, with the account that serve
-// would use, from here.
-func (e *examination) databases(ctx context.Context, c *config.Config) {
+// would use, from here. One that was named on the command line for that, as NAME=URL, and
+// is none is told.
+func (e *examination) databases(ctx context.Context, c *config.Config, named []string) {
 	for _, id := range c.IDs() {
-		if p := c.Participants[id]; p.Database() != "" {
+		switch p := c.Participants[id]; {
+		case p.Database() != "":
 			e.database(ctx, id, p)
+		case slices.ContainsFunc(named, func(s string) bool { return strings.HasPrefix(s, id+"=") }):
+			e.add(levelBad, "participant", "'dtc conformance' tries a service, and a server that runs says whether it answers: dtc doctor --server URL",
+				"%s is no database, and was not looked at", id)
 		}
 	}
 }

@@ -38,7 +38,11 @@ func (e *examination) server(ctx context.Context, c *dtchttp.Client, r *remote) 
 	now := time.Now()
 	for p, err := range c.Participants(ctx) {
 		if err != nil {
-			e.add(levelBad, "server", "look with --token-file of a caller in the role observer", "the participants cannot be listed: %v", err)
+			advice := "look with --token-file of a caller in the role observer"
+			if problem := new(dtchttp.Problem); !errors.As(err, &problem) || problem.Code != "unauthorized" && problem.Code != "forbidden" {
+				advice = "see whether it is 'dtc serve' that answers at " + c.URL()
+			}
+			e.add(levelBad, "server", advice, "the participants cannot be listed: %v", err)
 			return
 		}
 		e.participant(p, now)
@@ -74,7 +78,7 @@ func (e *examination) participant(p dtchttp.ParticipantStatus, now time.Time) {
 
 // transactions looks for those that somebody must look at.
 func (e *examination) transactions(ctx context.Context, c *dtchttp.Client, now time.Time) {
-	n, heuristic, held, quarantined := 0, 0, 0, 0
+	n, held, quarantined := 0, 0, 0
 	var oldest *dtchttp.Time
 	example := map[string]string{}
 	for t, err := range c.Transactions(ctx, dtchttp.TransactionsFilter{}) {
@@ -83,10 +87,7 @@ func (e *examination) transactions(ctx context.Context, c *dtchttp.Client, now t
 			return
 		}
 		n++
-		if oldest = t.Started; t.State == "heuristic" { // newest first
-			heuristic++
-			example["heuristic"] = txName(t)
-		}
+		oldest = t.Started // newest first
 		if t.Held {
 			held++
 		}
@@ -97,11 +98,22 @@ func (e *examination) transactions(ctx context.Context, c *dtchttp.Client, now t
 			}
 		}
 	}
+	// Most of these have ended, and stand in no list of what is unfinished.
+	heuristic := 0
+	for t, err := range c.Transactions(ctx, dtchttp.TransactionsFilter{State: "heuristic"}) {
+		if err != nil {
+			e.add(levelBad, "transaction", "", "they cannot be listed: %v", err)
+			return
+		}
+		if heuristic++; heuristic == 1 {
+			example["heuristic"] = txName(t)
+		}
+	}
 	if quarantined > 0 {
 		e.add(levelBad, "transaction", "dtc tx show "+shellWord(example["quarantined"]), "%d branches are quarantined: their participants broke their promise", quarantined)
 	}
 	if heuristic > 0 {
-		e.add(levelBad, "transaction", "dtc tx show "+shellWord(example["heuristic"]), "%d did not end alike everywhere", heuristic)
+		e.add(levelBad, "transaction", "'dtc tx list --state heuristic' names them, 'dtc tx show "+shellWord(example["heuristic"])+"' the last: put right by hand what its participants hold", "%d did not end alike everywhere", heuristic)
 	}
 	if held > 0 {
 		e.add(levelBad, "transaction", "compare the participants with the log, stop the server, then 'dtc log release'", "%d are covered by a recovery hold", held)

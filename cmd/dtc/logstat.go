@@ -193,7 +193,11 @@ func (s *statReport) print(out io.Writer) error {
 	if s.Checkpoint > 0 {
 		text += fmt.Sprintf(", of which the checkpoint of %s has %d", when(s.CheckpointTime, ""), s.Checkpoint)
 	}
-	text += fmt.Sprintf("\nunfinished    %d, of which %d are in doubt; the oldest was begun %s\n", s.Unfinished, s.InDoubt, when(s.Oldest, "never"))
+	text += fmt.Sprintf("\nunfinished    %d, of which %d are in doubt", s.Unfinished, s.InDoubt)
+	if s.Oldest != nil {
+		text += "; the oldest was begun " + when(s.Oldest, "")
+	}
+	text += "\n"
 	for _, p := range s.Participants {
 		text += fmt.Sprintf("  at %s: %d\n", p.Participant, p.Unfinished)
 	}

@@ -219,7 +219,7 @@ func (s *server) open() error {
 	s.metrics.Log(o)
 	log, err := wal.Open(s.cfg.Data, o)
 	if err != nil {
-		return fmt.Errorf("open the log in %s: %w", s.cfg.Data, err)
+		return advice(fmt.Errorf("open the log in %s: %w", s.cfg.Data, err))
 	}
 	cfg := &dtc.Config{
 		Timing: s.cfg.Timing, CompletionWait: s.cfg.CompletionWait, TxLifetime: s.cfg.TxLifetime,

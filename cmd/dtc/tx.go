@@ -62,7 +62,7 @@ func (r *remote) client() (*dtchttp.Client, error) {
 	}
 	c, err := dtchttp.NewClient(r.server, &dtchttp.ClientOptions{Bearer: bearer, TLS: config})
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usagef("--server: %s; write it as in http://127.0.0.1:7420", strings.TrimPrefix(err.Error(), "dtc: bad request: "))
 	}
 	return c, nil
 }

@@ -172,7 +172,11 @@ func (l *loading) checkParticipant(id string, p Participant) {
 	}
 	switch made, err := dtchttp.NewParticipant(id, p.URL, opts); {
 	case err != nil:
-		l.mistake(at("url"), "%s", strings.TrimPrefix(err.Error(), "dtc: bad request: "))
+		text := strings.TrimPrefix(err.Error(), "dtc: bad request: ")
+		if strings.Contains(text, "must begin with") {
+			text += "; that of a database with postgres:// or mysql://"
+		}
+		l.mistake(at("url"), "%s", text)
 		return
 	default:
 		_ = made.Close()
