@@ -42,7 +42,7 @@ func configCheckCommand() *cobra.Command {
 and the files that it names. It prints every mistake with its line, or everything that
 would hold and where it comes from. What it prints holds no secret. Nothing is called
 or opened for writing, so it can be run beside a server.`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1),
 	}
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

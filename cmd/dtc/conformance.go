@@ -38,7 +38,7 @@ The cases:
 
 ` + conformanceCases() + `
 Exit code 0 says that nothing failed, 1 that something did.`,
-		Args: cobra.ExactArgs(1),
+		Args: exactly(1),
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.Participant, "participant", "conformance", "the `ID` under which coordinators know the participant")

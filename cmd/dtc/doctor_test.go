@@ -30,6 +30,7 @@ func TestDoctorServer(t *testing.T) {
 	call(t, "doctor", "--server", r.URL).want(t, exitDone, "b at", "lists what it holds", "0 are not finished")
 
 	s := httptest.NewServer(http.NotFoundHandler())
+	call(t, "doctor", "--server", s.URL).want(t, exitFailed, "cannot be listed", "see whether it is 'dtc serve'")
 	s.Close()
 	call(t, "doctor", "--server", s.URL).want(t, exitFailed, "bad   server", s.URL, "dtc serve")
 }
@@ -40,10 +41,14 @@ func TestDoctorTransactions(t *testing.T) {
 	r := serve(t, nil, "--data", dataDir(t), "--participant", "a="+a.URL, "--participant", "b="+b.URL, "--completion-wait", "0s")
 	a.gate = make(chan bool)
 	b.gate = make(chan bool)
-	t.Cleanup(func() { close(a.gate); close(b.gate) })
 	r.want(200, "POST", "/v1/transactions", branchesOf("t", "a", "b"))
 	call(t, "tx", "resolve", "t", "a", "rolled_back", "--reason", "a is gone", "--yes", "--server", r.URL).want(t, exitDone)
-	call(t, "doctor", "--server", r.URL).want(t, exitFailed, "did not end alike everywhere", "dtc tx show t")
+	call(t, "doctor", "--server", r.URL).want(t, exitFailed, "1 did not end alike everywhere", "dtc tx show t")
+	// It stays the same when all of it has ended.
+	close(a.gate)
+	close(b.gate)
+	until(t, "b is finished", func() bool { return strings.Contains(call(t, "doctor", "--server", r.URL).out, "0 are not finished") })
+	call(t, "doctor", "--server", r.URL).want(t, exitFailed, "1 did not end alike everywhere", "dtc tx show t", "tx list --state heuristic")
 }
 
 // TestDoctorCertificate: one that ends soon is told in time, and one that nobody vouches
@@ -105,4 +110,8 @@ func TestDoctorConfig(t *testing.T) {
 	put(t, file, "data: ./data\nlistn: 127.0.0.1:0\n")
 	call(t, "doctor", "--config", file).want(t, exitFailed, "bad   config", "dtc.yaml:2", "listen")
 	call(t, "doctor", "--config", file+".none").want(t, exitFailed, "no such file")
+	// What is no database is not passed over in silence, if that is what was asked for.
+	call(t, "doctor", "--participant", "a=http://127.0.0.1:1").want(t, exitFailed, "bad   participant", "a is no database", "dtc conformance")
+	put(t, file, "data: ./data\nlisten: 127.0.0.1:0\nparticipants:\n  a:\n    url: http://127.0.0.1:1\n")
+	call(t, "doctor", "--config", file).want(t, exitDone, "ok    config")
 }

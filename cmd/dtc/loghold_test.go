@@ -18,7 +18,7 @@ func TestLogStatAndHold(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	dir = copyDir(t, dir) // the original is for other tests
-	call(t, "log", "stat", "--data", dir).want(t, exitDone, "files are copies", "remembered ", "incarnations ")
+	call(t, "log", "stat", "--data", dir).want(t, exitDone, "files are copies", "remembered ", "incarnations ", "0 are in doubt\n")
 	call(t, "log", "release", "--data", dir).want(t, exitUsage, "--reason")
 	call(t, "log", "hold", "--data", filepath.Join(dir, "none"), "--reason", "x").want(t, exitFailed, "does not exist")
 

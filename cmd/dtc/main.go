@@ -150,6 +150,16 @@ func group(cmd *cobra.Command) {
 	}
 }
 
+// exactly takes n arguments, and says otherwise which: those of the command's Use.
+func exactly(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		return usagef("%d arguments: write %s", len(args), strings.TrimSuffix(cmd.UseLine(), " [flags]"))
+	}
+}
+
 // outputFlag adds -o, which takes one of the formats; the first is the default.
 func outputFlag(cmd *cobra.Command, formats ...string) *string {
 	value := formats[0]

@@ -113,6 +113,9 @@ func TestUsageErrors(t *testing.T) {
 		{"log", "dump", "extra", "--data", "."},
 		{"log", "explain", "--data", "."},
 		{"log", "explain", "a", "b", "--data", "."},
+		{"config", "check"},
+		{"tx", "show"},
+		{"tx", "resolve", "a", "b", "--reason", "x", "--yes"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			r := call(t, args...)

@@ -75,6 +75,17 @@ func TestServeBanner(t *testing.T) {
 		t.Error("it does not say how to have participants")
 	}
 	r.stop()
+	if strings.Contains(r.out.String(), "hold") {
+		t.Errorf("nothing is held, and the banner has\n%s", r.out.String())
+	}
+	call(t, "log", "hold", "--data", dir, "--reason", "the volume was restored").want(t, exitDone)
+	r = launch(t, nil, "--data", dir, "--listen", "127.0.0.1:0")
+	until(t, "the banner is there", func() bool { return strings.Contains(r.out.String(), "curl") })
+	if text := r.out.String(); !strings.Contains(text, "the volume was restored") || !strings.Contains(text, "dtc log release") {
+		t.Errorf("it does not tell of the hold:\n%s", text)
+	}
+	r.logged("level\":\"ERROR", "the volume was restored")
+	r.stop()
 }
 
 // TestServeSettings: flags over environment over file, for what can be seen from

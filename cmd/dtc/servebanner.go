@@ -22,7 +22,8 @@ type greeting struct {
 	Loopback     bool               `json:"loopback"`
 	Metrics      string             `json:"metrics,omitempty"`
 	Config       string             `json:"config,omitempty"`
-	Unfinished   int                `json:"unfinished"` // of earlier runs
+	Unfinished   int                `json:"unfinished"`     // of earlier runs
+	Hold         string             `json:"hold,omitempty"` // why a recovery hold is in force
 	Participants []greetParticipant `json:"participants"`
 	PID          int                `json:"pid"`
 }
@@ -51,6 +52,9 @@ func (s *server) greet() *greeting {
 	}
 	if s.cfg.TLS.ClientCA != "" {
 		g.Auth = append(g.Auth, "client certificates")
+	}
+	if h, held := s.c.Held(); held {
+		g.Hold = h.Reason
 	}
 	for _, p := range s.c.Participants() {
 		if !p.Registered {
@@ -93,6 +97,10 @@ func (g *greeting) text(cfg *config.Config) string {
 	}
 	if g.Unfinished > 0 {
 		line("unfinished", "%d transactions of earlier runs, being finished", g.Unfinished)
+	}
+	if g.Hold != "" {
+		line("hold", "nothing of earlier runs is presumed: %s", g.Hold)
+		line("", "compare the participants with the log, stop, then 'dtc log release'")
 	}
 	key := "participants"
 	for _, p := range g.Participants {

@@ -84,6 +84,9 @@ func TestServeExitCodes(t *testing.T) {
 	if code := third.code(); code != exitCorrupt {
 		t.Errorf("corrupt: exit code %d: %s", code, third.log.String())
 	}
+	if text := third.log.String(); !strings.Contains(text, "What to do") || !strings.Contains(text, "dtc log verify") {
+		t.Errorf("corrupt: it does not say what to do:\n%s", text)
+	}
 }
 
 // TestServeConnectionLimit: beyond it nobody is answered until somebody leaves.

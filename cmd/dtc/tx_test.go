@@ -111,6 +111,7 @@ func TestTxWithoutAServer(t *testing.T) {
 	for _, args := range [][]string{{"tx", "list"}, {"tx", "show", "x"}, {"tx", "retry", "x"}, {"tx", "resolve", "x", "a", "committed", "--reason", "y", "--yes"}} {
 		call(t, append(args, "--server", url)...).want(t, exitFailed, url, "dtc serve", "--server")
 		call(t, append(args, "--server", "ftp://x")...).want(t, exitUsage, "http")
+		call(t, append(args, "--server", "127.0.0.1:1")...).want(t, exitUsage, "dtc: --server: the URL of the coordinator", "as in http://127.0.0.1:7420")
 		call(t, append(args, "--token-file", filepath.Join(t.TempDir(), "none"))...).want(t, exitFailed, "none")
 	}
 	call(t, "tx").want(t, exitUsage, "list", "resolve")

@@ -19,7 +19,7 @@ func txRetryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry ID",
 		Short: "Call the participants that a transaction waits for now",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactly(1),
 	}
 	r := remoteFlags(cmd)
 	output := outputFlag(cmd, "text", "json")
@@ -50,7 +50,7 @@ holds until somebody finishes it there.
 
 Use it when the participant is gone for ever, or has told you itself how the branch ended.
 A participant that is only down needs nothing: it is called when it is back.`,
-		Args: cobra.ExactArgs(3),
+		Args: exactly(3),
 	}
 	r := remoteFlags(cmd)
 	f := cmd.Flags()

@@ -18,7 +18,7 @@ func txShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one transaction, branch by branch, and what to do about it",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactly(1),
 	}
 	r := remoteFlags(cmd)
 	output := outputFlag(cmd, "table", "json")
