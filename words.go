@@ -7,7 +7,7 @@ import "github.com/dtc-project/dtc/internal/protocol"
 type TxID string
 
 // XID is the coordinator's name for a transaction, unique for ever. Its String
-// is "dtc.<log>.<incarnation>.<sequence>", at most 64 bytes of [A-Za-z0-9.-];
+// is "dtc.<log>.<incarnation>-<random>.<sequence>", at most 64 bytes of [A-Za-z0-9.-];
 // Compare orders the XIDs of one log.
 type XID = protocol.XID
 

@@ -47,6 +47,7 @@ func TestTxList(t *testing.T) {
 	}
 	list("--participant", "a").want(t, exitDone, "nothing")
 	list("--state", "rolling_back").want(t, exitDone, "nothing")
+	list("--state", "heuristic").want(t, exitDone, "none that is heuristic is kept since the server started")
 	list("--state", "nonsense").want(t, exitFailed, "state must be one of")
 	list("--limit", "-1").want(t, exitUsage, "--limit")
 	var doc struct {

@@ -22,7 +22,7 @@ func txListCommand() *cobra.Command {
 		Short: "List what is not finished everywhere, newest first",
 		Long: `list shows the transactions that are not finished everywhere, and what each waits for.
 With --state committed, rolled_back or heuristic it shows those that ended so as well, as
-far as the server keeps them.`,
+far as the server keeps them: a restart forgets them, but for their outcomes.`,
 		Args: cobra.NoArgs,
 	}
 	r := remoteFlags(cmd)
@@ -54,6 +54,10 @@ far as the server keeps them.`,
 				Transactions []dtchttp.Transaction `json:"transactions"`
 				More         bool                  `json:"more"`
 			}{list, more})
+		}
+		if len(list) == 0 && (state == "committed" || state == "rolled_back" || state == "heuristic") {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "nothing: none that is %s is kept since the server started\n", state)
+			return err
 		}
 		return txTable(cmd.OutOrStdout(), list, more, time.Now())
 	}
