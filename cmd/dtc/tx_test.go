@@ -99,7 +99,7 @@ func TestTxResolve(t *testing.T) {
 		t.Error("something was done without a yes")
 	}
 	resolve("order-1", "nobody", "committed", "--reason", "x", "--yes").want(t, exitFailed, "no branch at nobody")
-	resolve("order-1", "b", "rolled_back", "--reason", "its disk is gone", "--yes").want(t, exitDone, "rolled_back", "no more")
+	resolve("order-1", "b", "rolled_back", "--reason", "its disk is gone", "--yes").want(t, exitDone, "rolled_back", "no more", "did not end alike everywhere", "dtc tx show order-1")
 	r.logged("operator action", "its disk is gone", `"outcome":"rolled_back"`)
 	call(t, "tx", "show", "order-1", "--server", r.URL).want(t, exitDone, "heuristic", "heuristic_rolled_back", "b ended against the decision")
 }

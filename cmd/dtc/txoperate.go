@@ -100,7 +100,11 @@ A participant that is only down needs nothing: it is called when it is back.`,
 		if err := c.Resolve(cmd.Context(), id, args[1], outcome, reason); err != nil {
 			return unreachable(c, err)
 		}
-		return said(cmd.OutOrStdout(), *output, "resolve", id, args[1], "the branch counts as "+outcome.String()+", and is called no more")
+		text := "the branch counts as " + outcome.String() + ", and is called no more"
+		if t, err := c.Transaction(cmd.Context(), id); err == nil && t.State == "heuristic" {
+			text += "; the transaction did not end alike everywhere, see 'dtc tx show " + shellWord(string(id)) + "'"
+		}
+		return said(cmd.OutOrStdout(), *output, "resolve", id, args[1], text)
 	}
 	return cmd
 }
