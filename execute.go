@@ -112,12 +112,9 @@ func (c *Coordinator) start(ctx context.Context, id TxID, opts *TxOptions, branc
 		}
 		return nil, false, nil, err
 	}
-	t, join, past, err = c.begin(id, fp, lanes, nil)
+	t, join, past, err = c.begin(id, fp, lanes, branches, nil)
 	if err != nil || join || past != nil {
 		return t, join, past, err
-	}
-	for i := range branches {
-		t.branches[i].payload = branches[i].Payload
 	}
 	if f := c.cfg.Trace.Begun; f != nil {
 		f(t.trace())

@@ -15,8 +15,8 @@ import (
 // begin looks an id up and registers a new transaction, in one atomic step: an
 // id never runs twice at the same time. It returns either the new transaction,
 // or one to join, or what is remembered of an earlier one.
-func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, g *growth) (t *txn, join bool, past *remembered, err error) {
-	t = c.newTxn(id, fp, lanes)
+func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, branches []Branch, g *growth) (t *txn, join bool, past *remembered, err error) {
+	t = c.newTxn(id, fp, lanes, branches)
 	t.growth = g // before anybody can find it
 	unused := t
 	defer func() {
@@ -89,7 +89,7 @@ func (c *Coordinator) lookUp(id TxID) (*txn, *remembered) {
 }
 
 // newTxn makes a transaction that nobody knows of yet.
-func (c *Coordinator) newTxn(id TxID, fp [16]byte, lanes []*lane) *txn {
+func (c *Coordinator) newTxn(id TxID, fp [16]byte, lanes []*lane, branches []Branch) *txn {
 	t, block := newMemory(len(lanes))
 	t.c, t.ctx = c, c.ctx
 	t.m.Reset(len(lanes))
@@ -97,6 +97,7 @@ func (c *Coordinator) newTxn(id TxID, fp [16]byte, lanes []*lane) *txn {
 	t.hash = c.past.byKey.hash(&t.key)
 	for i, l := range lanes {
 		t.branches[i] = &block[i]
+		block[i].payload = branches[i].Payload
 		t.enlist(&block[i], l, i, false)
 	}
 	return t

@@ -63,10 +63,15 @@ func (t *txn) interrupt() {
 // what became of the branch; not shorter if the caller's context has ended, which may be
 // why it is asked. The caller holds t.mu; it is released while waiting.
 func (t *txn) untilSettled(opts *TxOptions) {
-	timer := time.NewTimer(chance.Apart(max(0, t.completionWait(opts))))
+	wait := max(0, t.completionWait(opts))
+	timer := time.NewTimer(chance.Apart(wait))
 	defer timer.Stop()
 	t.listen()
 	for over := false; !over && !t.told && !t.ended; {
+		if wait > closingWait && t.c.isClosing() {
+			wait = closingWait
+			timer.Reset(chance.Apart(wait))
+		}
 		t.mu.Unlock()
 		select {
 		case <-t.signal:
@@ -76,6 +81,10 @@ func (t *txn) untilSettled(opts *TxOptions) {
 		t.mu.Lock()
 	}
 }
+
+// closingWait is how long Close, at most, waits for a participant to say what became of a
+// branch in one phase.
+const closingWait = time.Second
 
 // leaveInDoubt lets those who have joined go home with the owner. The caller holds t.mu.
 func (t *txn) leaveInDoubt() {

@@ -106,7 +106,7 @@ func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t, join, past, err := c.begin(id, [16]byte{}, nil, new(growth))
+	t, join, past, err := c.begin(id, [16]byte{}, nil, nil, new(growth))
 	switch {
 	case err != nil:
 		return err
@@ -124,6 +124,9 @@ func (c *Coordinator) RunWith(ctx context.Context, id TxID, opts *TxOptions, fn 
 	defer cancel()
 	t.mu.Lock()
 	t.growth.giveUp = cancel
+	if t.m.State() != protocol.Active {
+		cancel() // Close was here first, and found nothing to end
+	}
 	t.mu.Unlock()
 	return t.grow(ctx, opts, fn)
 }

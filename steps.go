@@ -46,7 +46,7 @@ func (c *Coordinator) Begin(id TxID, opts *TxOptions) (info TxInfo, begun bool, 
 	if err := checkTxID(id); err != nil {
 		return TxInfo{}, false, err
 	}
-	t, join, past, err := c.begin(id, [16]byte{}, nil, &growth{steps: true})
+	t, join, past, err := c.begin(id, [16]byte{}, nil, nil, &growth{steps: true})
 	switch {
 	case err != nil:
 		return TxInfo{}, false, err
