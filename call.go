@@ -84,7 +84,7 @@ func (t *txn) call(br *branchRun, verb protocol.Verb) {
 		cancel()
 	}
 	switch {
-	case r.gone: // its health is nobody's business
+	case r.gone || l.p.Load() != r: // its health is nobody's business
 	case !answered && verb.Begins() && t.abandoned():
 		// We hung up, not the participant: it says nothing about its health.
 	case silent:

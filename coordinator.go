@@ -220,7 +220,7 @@ func register(p Participant) (*registration, error) {
 }
 
 // Register adds a participant, or replaces the one of the same id for all later
-// calls. Branches that were found in the log and wait for it are called at once.
+// calls. Branches that wait for it are called at once.
 func (c *Coordinator) Register(p Participant) error { return c.register(p, nil) }
 
 // RegisterWith is [Coordinator.Register] with the timing of this participant, in
@@ -261,12 +261,16 @@ func (c *Coordinator) register(p Participant, timing *Timing) error {
 		c.mu.Unlock()
 		return ErrClosed
 	}
+	c.owners.Add(1) // what is woken may make calls
+	defer c.owners.Done()
 	l := c.lane(p.ID())
+	l.swept = false          // the new one may hold what the old one never listed,
+	l.lowOld.Store(new(XID)) // and is called with low water from now on,
+	l.lowSeq.Store(0)
 	l.p.Store(r)
 	if timing != nil {
 		l.timing.Store(timing)
 	}
-	l.swept = false // the new one may hold what the old one never listed
 	l.setLowWater()
 	c.startSweep(l)
 	select {
@@ -274,9 +278,7 @@ func (c *Coordinator) register(p Participant, timing *Timing) error {
 	default:
 	}
 	c.mu.Unlock()
-	l.mu.Lock()
-	l.start()
-	l.mu.Unlock()
+	l.renew()
 	return nil
 }
 

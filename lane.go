@@ -163,6 +163,20 @@ func (l *lane) start() {
 	}
 }
 
+// renew forgets how the participant was that another one has taken the place of, and
+// calls what waits for it. A probe that is still out is the former one's business: it
+// may never return.
+func (l *lane) renew() {
+	l.mu.Lock()
+	l.failures, l.probing, l.lastError = 0, false, ""
+	l.troubled.Store(false)
+	due := l.waiting
+	l.waiting = nil
+	l.start()
+	l.mu.Unlock()
+	wake(due)
+}
+
 // withdraw takes a commit or rollback that has not left yet out of the queue, and
 // reports whether there was one.
 func (l *lane) withdraw(br *branchRun) bool {
