@@ -67,6 +67,7 @@ type Coordinator struct {
 
 	hold   atomic.Pointer[holding] // written under c.mu
 	holds  sync.Mutex              // held while a hold or a release is forced
+	due    int                     // holds that count and are not in the log yet. Guarded by c.mu
 	parked []*txn                  // what waits for a release. Guarded by c.mu
 
 	closed   chan struct{} // closed when Close is done

@@ -103,7 +103,13 @@ func (c *Coordinator) beginHold(through uint32, reason string) error {
 	c.mu.Lock()
 	h := c.hold.Load().with(through, c.now(), reason)
 	c.setHold(h)
+	c.due++
 	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.due--
+		c.mu.Unlock()
+	}()
 	c.warnOfHold(h)
 	// Holds and releases stand in the log in the order in which they count.
 	c.holds.Lock()
@@ -137,7 +143,8 @@ func (c *Coordinator) setHold(h *holding) {
 // Release ends the recovery hold: what it covered is presumed as usual from now on.
 // It is for an operator who has compared the participants with the log, and resolved
 // there what the log does not know. The error is [ErrBadRequest] without a hold or a
-// reason, [ErrClosed], or the log's; then the hold stays.
+// reason, or in the moment in which another one begins; [ErrClosed]; or the log's. Then
+// the hold stays.
 func (c *Coordinator) Release(_ context.Context, reason string) error {
 	if err := checkReason(reason, "the hold is released"); err != nil {
 		return err
@@ -148,9 +155,14 @@ func (c *Coordinator) Release(_ context.Context, reason string) error {
 	defer c.owners.Done()
 	c.holds.Lock()
 	defer c.holds.Unlock()
-	before := c.hold.Load()
-	if !before.active {
+	c.mu.Lock()
+	before, due := c.hold.Load(), c.due
+	c.mu.Unlock()
+	switch {
+	case !before.active:
 		return fmt.Errorf("%w: there is no recovery hold", ErrBadRequest)
+	case due > 0: // its evidence was not there when somebody looked, and it will stand behind the release
+		return fmt.Errorf("%w: a recovery hold has just begun, or was extended: look at its reason first", ErrBadRequest)
 	}
 	if err := c.log.Force(&txlog.Release{Reason: reason}); err != nil {
 		c.logFailed(err)

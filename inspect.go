@@ -294,6 +294,11 @@ func (c *Coordinator) Resolve(_ context.Context, id TxID, participant string, ou
 	}
 	c.mu.Lock()
 	t := c.find(id)
+	for _, sister := range c.sisters(t) {
+		if sister.find(participant) >= 0 {
+			t = sister
+		}
+	}
 	if t == nil || c.closing {
 		c.mu.Unlock()
 		return fmt.Errorf("%w: %s has no unfinished branch", ErrUnknownTx, id)
@@ -393,6 +398,20 @@ func (c *Coordinator) find(id TxID) *txn {
 	return nil
 }
 
+// sisters returns the other transactions of the same XID, if t is a branch that the sweep
+// found: each such branch is a transaction. The caller holds c.mu.
+func (c *Coordinator) sisters(t *txn) (all []*txn) {
+	if t == nil || t.id != "" {
+		return nil
+	}
+	for s := range c.live.at(t.ref()) {
+		if s != t && s.xid == t.xid {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 func (t *txn) find(participant string) int {
 	for i, br := range t.branches {
 		if br.lane.id == participant {
@@ -413,10 +432,13 @@ func (c *Coordinator) Retry(_ context.Context, id TxID) error {
 	}
 	c.owners.Add(1)
 	branches := slices.Clone(t.branches)
+	for _, sister := range c.sisters(t) {
+		branches = append(branches, sister.branches...)
+	}
 	c.mu.Unlock()
 	defer c.owners.Done()
-	for i, br := range branches {
-		t.handle(protocol.RetryDue{Branch: i})
+	for _, br := range branches {
+		br.tx.handle(protocol.RetryDue{Branch: br.index})
 		br.lane.probeNow()
 	}
 	return nil

@@ -167,11 +167,12 @@ func (c *Coordinator) sequence() error {
 
 func (c *Coordinator) reserve(through uint64) {
 	err := c.log.Force(&txlog.Block{Incarnation: c.self.Number, Through: through})
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if err != nil {
 		c.logFailed(err)
-	} else {
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
 		c.through = through
 		c.history[len(c.history)-1].Through = through
 	}

@@ -162,6 +162,11 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 		incarnations[o.Incarnation.Number] = o.Incarnation
 	}
 	live := make([]*txn, 0, len(old))
+	type waits struct {
+		participant  string
+		transactions int
+	}
+	var waiting []waits
 	c.mu.Lock()
 	for _, u := range old {
 		x := XID{Log: c.log.ID(), Incarnation: incarnations[u.prepare.Ref.Incarnation], Seq: u.prepare.Ref.Seq}
@@ -171,11 +176,14 @@ func (c *Coordinator) recover(r *replayed, began time.Time) {
 		l.setLowWater()
 		c.startSweep(l)
 		if !l.registered() {
-			c.cfg.Logger.Warn("transactions wait for a participant that is not registered",
-				"participant", l.id, "transactions", l.unfinished.len())
+			waiting = append(waiting, waits{l.id, l.unfinished.len()})
 		}
 	})
 	c.mu.Unlock()
+	for _, w := range waiting {
+		c.cfg.Logger.Warn("transactions wait for a participant that is not registered",
+			"participant", w.participant, "transactions", w.transactions)
+	}
 	failpoint.Hit(failpoint.RecoverRevived)
 	if f := c.cfg.Trace.Recovered; f != nil {
 		f(r.records, len(live), time.Since(began))

@@ -59,7 +59,7 @@ func (c *Coordinator) startSweep(l *lane) {
 // what nobody owned before a listing was taken, and that listing shows, nobody
 // owns.
 func (c *Coordinator) sweep(l *lane) error {
-	r := l.p.Load()
+	r, hold := l.p.Load(), c.hold.Load()
 	if !r.listing() {
 		// It may become listing later; until then there is nothing to ask.
 		return nil
@@ -86,7 +86,7 @@ func (c *Coordinator) sweep(l *lane) error {
 	}
 	orphans := 0
 	if err == nil && !c.heed(l, c.unheardOf(suspects)) {
-		orphans = c.adopt(l, suspects, look)
+		orphans = c.adopt(l, r, hold, suspects, look)
 	}
 	if f := c.cfg.Trace.Swept; f != nil {
 		f(l.id, len(listed), orphans, err)
@@ -120,8 +120,10 @@ func (c *Coordinator) unowned(l *lane, listed []InDoubtBranch, look look) (suspe
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	running, _ := look(l, nil)
+	seen := make(map[XID]bool, len(listed)) // one branch is one transaction, however often it is listed
 	for _, b := range listed {
-		if b.XID.Log == c.log.ID() && !running[b.XID] {
+		if b.XID.Log == c.log.ID() && !running[b.XID] && !seen[b.XID] {
+			seen[b.XID] = true
 			suspects = append(suspects, b.XID)
 		}
 	}
@@ -175,8 +177,15 @@ func (c *Coordinator) lookEarly(l *lane) look {
 // adopt decides about the branches that no transaction owns. Those that may be
 // rolled back become transactions of one branch, so that they are retried,
 // bounded, shown and counted for low water like all others.
-func (c *Coordinator) adopt(l *lane, suspects []XID, look look) int {
+//
+// What r listed says nothing about a participant that has taken its place meanwhile;
+// and of a listing that is older than a hold nothing is concluded for low water.
+func (c *Coordinator) adopt(l *lane, r *registration, hold *holding, suspects []XID, look look) int {
 	c.mu.Lock()
+	if l.p.Load() != r {
+		c.mu.Unlock()
+		return 0
+	}
 	var running map[XID]bool
 	var ended map[txlog.Ref]Outcome
 	if len(suspects) > 0 {
@@ -184,6 +193,7 @@ func (c *Coordinator) adopt(l *lane, suspects []XID, look look) int {
 	}
 	var orphans []*txn
 	unclear := 0 // of earlier incarnations, and not for us to finish
+	left := map[XID]protocol.Verdict{}
 	for _, x := range suspects {
 		verdict := protocol.Sweep(x, protocol.View{
 			Log: c.log.ID(), Replayed: true, History: c.history,
@@ -197,16 +207,22 @@ func (c *Coordinator) adopt(l *lane, suspects []XID, look look) int {
 			if x.Incarnation != c.self {
 				unclear++
 			}
-			c.cfg.Logger.Error("a participant holds a branch in doubt that must not be presumed aborted: look at it",
-				"xid", x.String(), "participant", l.id, "state", verdict.String())
+			left[x] = verdict
 		case protocol.Foreign, protocol.NotYet, protocol.Running:
 		}
 	}
-	if l.unclear = unclear; unclear == 0 || canary.On(canary.SweptDespiteHeld) {
+	l.unclear = unclear
+	if unclear == 0 && c.hold.Load() == hold || canary.On(canary.SweptDespiteHeld) {
 		l.swept = true
 		l.setLowWater()
 	}
 	c.mu.Unlock()
+	for _, x := range suspects {
+		if verdict, ok := left[x]; ok {
+			c.cfg.Logger.Error("a participant holds a branch in doubt that must not be presumed aborted: look at it",
+				"xid", x.String(), "participant", l.id, "state", verdict.String())
+		}
+	}
 	for _, t := range orphans {
 		c.cfg.Logger.Info("rolling back a branch that no transaction owns", "xid", t.xid.String(), "participant", l.id)
 		failpoint.Hit(failpoint.SweepLooked)

@@ -2,10 +2,12 @@ package dtc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,5 +121,82 @@ func TestSweepOfSisters(t *testing.T) {
 				t.Errorf("the orphan at %s is %q", p.ID(), p.State(x))
 			}
 		}
+	})
+}
+
+// TestListedTwice: a branch that stands in a listing twice is rolled back once.
+func TestListedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, disk := services("a")[0], vfs.NewMem()
+		c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{a}})
+		log := c.ID()
+		closed(t, c)
+		orphan := dtc.XID{Log: log, Incarnation: onlyIncarnation(t, a, disk), Seq: 7}
+		if _, err := a.Prepare(t.Context(), dtc.Branch{Participant: "a", XID: orphan, TxID: "lost"}); err != nil {
+			t.Fatal(err)
+		}
+		var out, calls atomic.Int32
+		twice := dtc.ParticipantFuncs{
+			ParticipantID: "a", PrepareFunc: a.Prepare,
+			RollbackFunc: func(ctx context.Context, b dtc.Branch) error {
+				calls.Add(1)
+				if out.Add(1) > 1 {
+					t.Error("two calls of one branch are out at a time")
+				}
+				defer out.Add(-1)
+				time.Sleep(time.Second)
+				return a.Rollback(ctx, b)
+			},
+			InDoubtFunc: func(ctx context.Context, log dtc.LogID) ([]dtc.InDoubtBranch, error) {
+				l, err := a.InDoubt(ctx, log)
+				return append(l, l...), err
+			},
+		}
+		c = open(t, disk, &dtc.Config{Participants: []dtc.Participant{twice}})
+		time.Sleep(time.Minute / 2)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("%d rollbacks", n)
+		}
+		closed(t, c)
+	})
+}
+
+// TestResolveASister: both branches of a lost transaction were committed by hand. Each can
+// be acknowledged, in any order, under the one XID, and is called again under it.
+func TestResolveASister(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list, disk := services("a", "b"), vfs.NewMem()
+		c := open(t, disk, &dtc.Config{Participants: participants(list)})
+		log := c.ID()
+		closed(t, c)
+		x := dtc.XID{Log: log, Incarnation: onlyIncarnation(t, list[0], disk), Seq: 7}
+		var known atomic.Bool
+		for _, p := range list {
+			if _, err := p.Prepare(t.Context(), dtc.Branch{Participant: p.ID(), XID: x, TxID: "lost"}); err != nil {
+				t.Fatal(err)
+			}
+			p.OnRollback = func(context.Context, dtc.Branch) error {
+				if known.Load() {
+					return &dtc.FinishedError{Outcome: dtc.Committed}
+				}
+				return errors.New("not now")
+			}
+		}
+		c = open(t, disk, &dtc.Config{Participants: participants(list)})
+		time.Sleep(time.Hour)
+		known.Store(true)
+		if err := c.Retry(t.Context(), dtc.TxID(x.String())); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		for _, p := range []string{"b", "a"} {
+			if err := c.Resolve(t.Context(), dtc.TxID(x.String()), p, dtc.Committed, "it was"); err != nil {
+				t.Errorf("%s: %v", p, err)
+			}
+		}
+		if n := c.Stats(); n.Unfinished != 0 || n.Hazards != 2 {
+			t.Errorf("%+v", n)
+		}
+		closed(t, c)
 	})
 }
