@@ -240,16 +240,26 @@ func (c *Coordinator) RegisterWith(p Participant, timing Timing) error {
 // registered again, and is shown meanwhile. Calls that are out go on. The error is
 // [ErrBadRequest] if it is not registered.
 func (c *Coordinator) Unregister(id string) error {
+	l, err := c.takeOut(id)
+	if err == nil {
+		l.dismiss()
+	}
+	return err
+}
+
+func (c *Coordinator) takeOut(id string) (*lane, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l, ok := c.lanes.Load(id)
-	if !ok || !l.(*lane).registered() {
-		return fmt.Errorf("%w: participant %s is not registered", ErrBadRequest, id)
+	known, ok := c.lanes.Load(id)
+	if !ok || !known.(*lane).registered() {
+		return nil, fmt.Errorf("%w: participant %s is not registered", ErrBadRequest, id)
 	}
-	gone := *l.(*lane).p.Load()
+	l := known.(*lane)
+	l.stopSweep()
+	gone := *l.p.Load()
 	gone.gone = true
-	l.(*lane).p.Store(&gone)
-	return nil
+	l.p.Store(&gone)
+	return l, nil
 }
 
 func (c *Coordinator) register(p Participant, timing *Timing) error {
@@ -268,16 +278,13 @@ func (c *Coordinator) register(p Participant, timing *Timing) error {
 	l.swept = false          // the new one may hold what the old one never listed,
 	l.lowOld.Store(new(XID)) // and is called with low water from now on,
 	l.lowSeq.Store(0)
+	l.stopSweep()
 	l.p.Store(r)
 	if timing != nil {
 		l.timing.Store(timing)
 	}
 	l.setLowWater()
 	c.startSweep(l)
-	select {
-	case l.resweep <- struct{}{}: // if it was swept before: now
-	default:
-	}
 	c.mu.Unlock()
 	l.renew()
 	return nil
@@ -288,7 +295,7 @@ func (c *Coordinator) lane(id string) *lane {
 	if l, ok := c.lanes.Load(id); ok {
 		return l.(*lane)
 	}
-	l := &lane{c: c, id: id, resweep: make(chan struct{}, 1)}
+	l := &lane{c: c, id: id}
 	timing := c.cfg.ParticipantTiming[id].or(c.cfg.Timing)
 	l.timing.Store(&timing)
 	actual, _ := c.lanes.LoadOrStore(id, l)

@@ -2,6 +2,7 @@ package dtc
 
 import (
 	"container/heap"
+	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,10 +47,8 @@ type lane struct {
 
 	unfinished order[*branchRun] // branches here. Guarded by c.mu
 	swept      bool              // see protocol.LowWaterView. Guarded by c.mu
-	sweeping   bool              // a goroutine sweeps it, for ever. Guarded by c.mu
 	orphans    int               // live transactions that a sweep found here. Guarded by c.mu
 	unclear    int               // branches that the last sweep left alone. Guarded by c.mu
-	resweep    chan struct{}     // it shall do so now
 
 	_ apart
 
@@ -93,6 +92,8 @@ type registration struct {
 	once   OnePhaser // nil if it has not got the ability
 	inline bool      // it never blocks
 	gone   bool      // it was taken out: nothing is begun, and no phase two called
+
+	endSweep context.CancelFunc // nil if it is not swept. Guarded by c.mu
 }
 
 // registered reports whether branches may begin at the participant.
@@ -242,7 +243,7 @@ func (l *lane) work(j job) {
 			continue
 		}
 		l.running--
-		if l.stopped || len(l.idle) >= spare {
+		if l.stopped || len(l.idle) >= spare || !l.registered() {
 			l.mu.Unlock()
 			return
 		}
@@ -398,6 +399,18 @@ func (l *lane) stop() {
 		l.timer.Stop()
 	}
 	l.finishQ, l.prepareQ, l.waiting = fifo{}, fifo{}, nil
+	l.endIdle()
+}
+
+// dismiss ends the goroutines that wait for calls of a participant that was taken out.
+func (l *lane) dismiss() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endIdle()
+}
+
+// endIdle ends the goroutines that wait for a call. The caller holds l.mu.
+func (l *lane) endIdle() {
 	for _, next := range l.idle {
 		close(next)
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/dtctest"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -90,6 +92,63 @@ func TestReplacedWhileItsProbeHangs(t *testing.T) {
 		}
 		close(hang)
 		settle(t, c)
+		closed(t, c)
+	})
+}
+
+// TestReplacedWhileItIsListed: a participant does not say what it holds, nor that it does
+// not. Another one that takes its place is swept all the same.
+func TestReplacedWhileItIsListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, disk := services("a")[0], vfs.NewMem()
+		c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{a}})
+		log := c.ID()
+		closed(t, c)
+		orphan := dtc.XID{Log: log, Incarnation: onlyIncarnation(t, a, disk), Seq: 7}
+		if _, err := a.Prepare(t.Context(), dtc.Branch{Participant: "a", XID: orphan, TxID: "lost"}); err != nil {
+			t.Fatal(err)
+		}
+		hang := make(chan struct{})
+		old := dtc.ParticipantFuncs{ParticipantID: "a", PrepareFunc: a.Prepare, InDoubtFunc: func(context.Context, dtc.LogID) ([]dtc.InDoubtBranch, error) {
+			<-hang // whatever its context says
+			return nil, nil
+		}}
+		c = open(t, disk, &dtc.Config{Participants: []dtc.Participant{old}})
+		synctest.Wait()
+		if err := c.Register(a); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if s := a.State(orphan); s != dtctest.RolledBack {
+			t.Errorf("an hour later the orphan is %q", s)
+		}
+		close(hang)
+		closed(t, c)
+	})
+}
+
+// TestUnregisteredLeavesNothing: no goroutine goes on for a participant that was taken out.
+func TestUnregisteredLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, vfs.NewMem(), &dtc.Config{})
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+		for i := range 100 {
+			p := services(fmt.Sprint("p", i))[0]
+			if err := c.Register(p); err != nil {
+				t.Fatal(err)
+			}
+			if ok, err := c.Execute(t.Context(), dtc.NewTxID(), branches(p.ID())...); !ok {
+				t.Fatal(err)
+			}
+			if err := c.Unregister(p.ID()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n > 10 {
+			t.Errorf("%d goroutines are left", n)
+		}
 		closed(t, c)
 	})
 }

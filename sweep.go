@@ -13,23 +13,25 @@ import (
 	"github.com/dtc-project/dtc/txlog"
 )
 
-// startSweep begins to ask a participant, now and for ever after, what it holds
-// in doubt. A prepare record is not forced for a participant that can list, so a
+// startSweep begins to ask a participant, now and until it is replaced or taken out, what
+// it holds in doubt. A prepare record is not forced for a participant that can list, so a
 // power failure may lose it; the sweep finds what that participant still holds.
 // The caller holds c.mu or is the only one who knows the coordinator.
 func (c *Coordinator) startSweep(l *lane) {
-	if r := l.p.Load(); r == nil || r.lister == nil || l.sweeping {
+	r := l.p.Load()
+	if r == nil || r.lister == nil {
 		return
 	}
-	l.sweeping = true
+	ctx, cancel := context.WithCancel(c.ctx)
+	r.endSweep = cancel
 	c.wg.Go(func() {
 		failures := 0
 		for {
 			wait := c.cfg.SweepInterval
-			if !l.p.Load().listing() {
+			if !r.listing() {
 				wait = min(wait, relistInterval) // it may become listing at any time
 			}
-			if err := c.sweep(l); err != nil {
+			if err := c.sweep(ctx, l, r); err != nil {
 				failures++
 				wait = min(wait, backoff(failures, time.Second, l.timing.Load().FinishBackoffCap, jitter))
 			} else {
@@ -38,16 +40,20 @@ func (c *Coordinator) startSweep(l *lane) {
 			timer := time.NewTimer(wait)
 			select {
 			case <-timer.C:
-			case <-l.resweep:
+			case <-ctx.Done():
 				timer.Stop()
-			case <-c.ctx.Done():
-				timer.Stop()
-			}
-			if c.ctx.Err() != nil { // also if it was to sweep again: nobody would hear of it
 				return
 			}
 		}
 	})
+}
+
+// stopSweep ends the sweep of the participant that is registered, which will be so no more.
+// A listing that does not return is waited for by Close alone. The caller holds c.mu.
+func (l *lane) stopSweep() {
+	if r := l.p.Load(); r != nil && r.endSweep != nil {
+		r.endSweep()
+	}
 }
 
 // sweep takes the participant's complete listing first, and looks into the live
@@ -58,19 +64,19 @@ func (c *Coordinator) startSweep(l *lane) {
 // and the look. So it is listed again, and only what stands in both is believed:
 // what nobody owned before a listing was taken, and that listing shows, nobody
 // owns.
-func (c *Coordinator) sweep(l *lane) error {
-	r, hold := l.p.Load(), c.hold.Load()
+func (c *Coordinator) sweep(ctx context.Context, l *lane, r *registration) error {
+	hold := c.hold.Load()
 	if !r.listing() {
 		// It may become listing later; until then there is nothing to ask.
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, sweepTimeout)
+	limited, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
 	look := c.look
 	if canary.On(canary.LookBeforeList) || canary.On(canary.PresumeOwn) {
 		look = c.lookEarly(l)
 	}
-	listed, err := list(ctx, r.lister, c.log.ID())
+	listed, err := list(limited, r.lister, c.log.ID())
 	if canary.On(canary.BelieveFailedListing) {
 		err = nil
 	}
@@ -78,7 +84,7 @@ func (c *Coordinator) sweep(l *lane) error {
 	suspects := c.unowned(l, listed, look)
 	if err == nil && len(suspects) > 0 {
 		var again []InDoubtBranch
-		again, err = list(ctx, r.lister, c.log.ID())
+		again, err = list(limited, r.lister, c.log.ID())
 		failpoint.Hit(failpoint.SweepListedAgain)
 		suspects = slices.DeleteFunc(suspects, func(x XID) bool {
 			return !slices.ContainsFunc(again, func(b InDoubtBranch) bool { return b.XID == x })
@@ -91,7 +97,7 @@ func (c *Coordinator) sweep(l *lane) error {
 	if f := c.cfg.Trace.Swept; f != nil {
 		f(l.id, len(listed), orphans, err)
 	}
-	if err != nil && c.ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil {
 		c.cfg.Logger.Warn("a participant did not say what it holds in doubt", "participant", l.id, "error", err)
 	}
 	return err
