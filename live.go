@@ -230,7 +230,7 @@ func (c *Coordinator) forget(t *txn) {
 	if last && t.refused == nil && t.m.Outcome() != OutcomeUnknown {
 		c.past.put(&t.key, t.hash, &remembered{
 			outcome: t.m.Outcome(), code: t.reason.Code, fingerprint: t.fingerprint,
-			ref: t.ref(), at: t.endedAt().UnixNano(),
+			ref: t.ref(), at: c.past.steady(t.endedAt()).UnixNano(),
 		})
 	}
 	failpoint.Hit(failpoint.TxForgotten)

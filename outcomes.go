@@ -14,7 +14,7 @@ type remembered struct {
 	code        Code
 	fingerprint [16]byte
 	ref         txlog.Ref
-	at          int64 // nanoseconds since 1970, by the wall clock
+	at          int64 // nanoseconds since 1970, by the wall clock; see steady
 }
 
 // result returns what Execute returns for a transaction that ended earlier.
@@ -41,6 +41,7 @@ type outcomes struct {
 	first   int            // the oldest, once the ring is full
 	byKey   outcomeIndex
 	dropped int64 // when the youngest forgotten one had ended
+	opened  time.Time
 }
 
 // outcomePage keeps the ring from being copied when it grows: that would hold up
@@ -60,8 +61,12 @@ type outcomeEntry struct {
 }
 
 func newOutcomes(limit int, keep time.Duration) *outcomes {
-	return &outcomes{keep: keep, limit: limit, byKey: newOutcomeIndex()}
+	return &outcomes{keep: keep, limit: limit, byKey: newOutcomeIndex(), opened: time.Now()}
 }
+
+// steady returns a time of this process by the wall clock as it ran when the log was
+// opened: who sets the clock forward makes nothing forgotten.
+func (o *outcomes) steady(t time.Time) time.Time { return o.opened.Add(t.Sub(o.opened)) }
 
 // outcomeKey returns the key of an id.
 func outcomeKey(id TxID) [16]byte { return txlog.KeyOf(string(id)) }
@@ -98,7 +103,7 @@ func (o *outcomes) look(key *[16]byte, hash uint32, now time.Time) *remembered {
 	if canary.On(canary.ForgetOutcomesEarly) {
 		now = now.Add(o.keep / 2)
 	}
-	if !ok || now.UnixNano()-o.at(at).remembered.at > int64(o.keep) {
+	if !ok || o.steady(now).UnixNano()-o.at(at).remembered.at > int64(o.keep) {
 		return nil
 	}
 	r := o.at(at).remembered
@@ -131,7 +136,7 @@ func (o *outcomes) within(from int, ref txlog.Ref) (outcome Outcome, more bool) 
 // that none was forgotten since the log was opened.
 func (o *outcomes) since(now time.Time) time.Time {
 	since := o.dropped
-	if horizon := now.Add(-o.keep).UnixNano(); o.n > 0 && o.at(o.first).remembered.at < horizon {
+	if horizon := o.steady(now).Add(-o.keep).UnixNano(); o.n > 0 && o.at(o.first).remembered.at < horizon {
 		since = max(since, horizon)
 	}
 	if since == 0 {

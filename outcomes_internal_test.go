@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -86,4 +87,42 @@ func TestOutcomeIndexIsThatOfAMap(t *testing.T) {
 
 func lookFor(o *outcomes, key [16]byte, now time.Time) *remembered {
 	return o.look(&key, o.byKey.hash(&key), now)
+}
+
+// clockSet returns a time as it is if the wall clock was set meanwhile. Only the clock itself
+// makes such a time, so this writes into it.
+func clockSet(t time.Time, by time.Duration) time.Time {
+	inside := (*struct {
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	})(unsafe.Pointer(&t))
+	inside.wall += uint64(by/time.Second) << 30
+	return t
+}
+
+// TestSetClock: an outcome is remembered for as long as was promised, also if the clock
+// was wrong when the machine started.
+func TestSetClock(t *testing.T) {
+	began := time.Now()
+	later := began.Add(time.Minute)
+	if d := clockSet(later, 2*time.Hour); d.Sub(began) != time.Minute || d.UnixNano()-began.UnixNano() != int64(2*time.Hour+time.Minute) {
+		t.Fatalf("this is no clock that was set: %v and %v", began, d)
+	}
+	for _, step := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {
+		o := newOutcomes(10, time.Hour)
+		o.add(outcomeKey("before"), remembered{at: o.steady(began).UnixNano()})
+		o.add(outcomeKey("after"), remembered{at: o.steady(clockSet(later, step)).UnixNano()})
+		for _, id := range []TxID{"before", "after"} {
+			if lookFor(o, outcomeKey(id), clockSet(began.Add(59*time.Minute), step)) == nil {
+				t.Errorf("the clock was set by %v, and what ended %s is forgotten", step, id)
+			}
+			if lookFor(o, outcomeKey(id), clockSet(began.Add(62*time.Minute), step)) != nil {
+				t.Errorf("the clock was set by %v, and what ended %s is remembered for too long", step, id)
+			}
+		}
+		if since := o.since(clockSet(began.Add(30*time.Minute), step)); !since.IsZero() {
+			t.Errorf("the clock was set by %v, and all is remembered since %v only", step, since)
+		}
+	}
 }
