@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dtc-project/dtc"
+	"github.com/dtc-project/dtc/dtctest"
 	"github.com/dtc-project/dtc/internal/vfs"
 )
 
@@ -55,4 +56,44 @@ func TestLogFailsBehind(t *testing.T) {
 			t.Errorf("close: %v", err)
 		}
 	})
+}
+
+// TestLogFailsUnderRun: the log takes nothing more when the function of Run has returned.
+// Nobody is asked to prepare; but for those whom it enlisted work may have been done, and
+// they are told to undo it.
+func TestLogFailsUnderRun(t *testing.T) {
+	for name, set := range map[string]func(*dtctest.Memory){
+		"Listing":     func(*dtctest.Memory) {},
+		"Plain":       func(m *dtctest.Memory) { m.Plain = true },
+		"OnePhase":    func(m *dtctest.Memory) { m.OnePhase = true },
+		"NeverBlocks": func(m *dtctest.Memory) { m.NeverBlocks = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				list, disk := services("a"), vfs.NewMem()
+				set(list[0])
+				rec := &recorder{}
+				c := open(t, disk, &dtc.Config{Participants: participants(list), Trace: rec.trace()})
+				err := c.Run(t.Context(), "t", func(ctx context.Context, tx *dtc.Tx) error {
+					disk.FailSync(1)
+					if err := c.Hold(ctx, "it is forced to the log"); !errors.Is(err, dtc.ErrLogFailed) {
+						t.Error(err)
+					}
+					return tx.Enlist("a", nil)
+				})
+				if !errors.Is(err, dtc.ErrLogFailed) {
+					t.Error(err)
+				}
+				synctest.Wait()
+				undone := rec.count("rollback a") + rec.count("settle a")
+				asked := rec.count("prepare a") + rec.count("commit_one_phase a") + rec.count("decided rolled_back")
+				if n := c.Stats().Unfinished; undone != 1 || asked != 0 || n != 0 || rec.count("ended unknown") != 1 {
+					t.Errorf("%d are unfinished, and the steps were %q", n, rec.all())
+				}
+				if err := c.Close(); err == nil {
+					t.Error("the log has not failed")
+				}
+			})
+		})
+	}
 }

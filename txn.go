@@ -154,8 +154,11 @@ func (t *txn) pump(owner bool) {
 // perform carries out one effect. The caller holds t.mu.
 func (t *txn) perform(e protocol.Effect) {
 	if t.refused != nil {
-		if _, ok := e.(protocol.Forget); !ok {
-			return // the log did not take the prepare record: nothing was begun
+		switch e.(type) {
+		case protocol.SendRollback, protocol.SendSettle, protocol.Retry, protocol.Hazard, protocol.Forget:
+		case protocol.AppendPrepare, protocol.AppendOnePhase, protocol.ForceCommit, protocol.AppendAbort, protocol.AppendEnd,
+			protocol.SendPrepare, protocol.SendOnePhase, protocol.SendCommit, protocol.Interrupt, protocol.Tell, protocol.Refuse:
+			return // the log did not take the prepare record: nothing was begun, and nothing is told
 		}
 	}
 	switch e := e.(type) {
@@ -166,7 +169,7 @@ func (t *txn) perform(e protocol.Effect) {
 		}
 		if err := t.append(txlog.KindPrepare); err != nil {
 			t.refuse(err)
-			t.c.forget(t)
+			t.step(protocol.Refused{})
 		}
 		failpoint.Hit(failpoint.TxPrepareAppended)
 	case protocol.ForceCommit:
@@ -184,7 +187,7 @@ func (t *txn) perform(e protocol.Effect) {
 	case protocol.AppendOnePhase:
 		if err := t.append(txlog.KindOnePhase); err != nil {
 			t.refuse(err)
-			t.c.forget(t)
+			t.step(protocol.Refused{})
 		}
 		failpoint.Hit(failpoint.TxOnePhaseAppended)
 	case protocol.SendOnePhase:
@@ -216,7 +219,11 @@ func (t *txn) perform(e protocol.Effect) {
 		t.ended = true
 		t.c.forget(t)
 		if f := t.c.cfg.Trace.Ended; f != nil {
-			f(t.trace(), t.m.Outcome())
+			o := t.m.Outcome()
+			if t.refused != nil {
+				o = OutcomeUnknown
+			}
+			f(t.trace(), o)
 		}
 	}
 }

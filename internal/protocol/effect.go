@@ -55,7 +55,8 @@ type (
 	Tell struct{ Outcome Outcome }
 
 	// Refuse says that the log did not take the prepare record, so nothing was
-	// begun and nobody was called.
+	// begun and nobody was asked to prepare. What follows [Tell] may still follow,
+	// but nothing is told.
 	Refuse struct{}
 
 	// Hazard raises an alarm: the participant broke its promise, or somebody

@@ -13,7 +13,8 @@ type (
 	Synced struct{}
 
 	// Refused says that the record forced last is not in the log and never will
-	// be.
+	// be; or, at once and before anything else, the prepare record that was handed
+	// to it without waiting.
 	Refused struct{}
 
 	// LogFailed says that nobody here can know whether the record forced last is

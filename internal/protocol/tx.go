@@ -202,16 +202,40 @@ func (t *Tx) synced(dst []Effect) []Effect {
 // refused: the record is not in the log and never will be.
 func (t *Tx) refused(dst []Effect) []Effect {
 	switch t.state {
-	case Logging:
-		t.state = Ended
-		return append(dst, Refuse{}, Forget{})
+	case Logging, Preparing, OnePhase:
+		return t.unbegun(dst)
 	case Deciding:
 		return t.abort(dst, ReasonShuttingDown, -1)
 	case Settling:
 		return t.unstated(dst)
-	case Active, Preparing, OnePhase, Committing, RollingBack, Ended, Doubtful, Recovering:
+	case Active, Committing, RollingBack, Ended, Doubtful, Recovering:
 	}
 	return dst
+}
+
+// unbegun: the log did not take the prepare record, and nobody was asked to prepare. Who may
+// have worked for the transaction while it grew hears of it all the same.
+func (t *Tx) unbegun(dst []Effect) []Effect {
+	t.logged = false
+	dst = append(dst, Refuse{})
+	touched := false
+	for i := range t.branches {
+		b := &t.branches[i]
+		b.preparing, b.open = false, 0
+		touched = touched || b.touched
+	}
+	switch {
+	case !touched:
+		t.state = Ended
+		return append(dst, Forget{})
+	case t.once:
+		return t.settle(dst, ReasonShuttingDown, -1)
+	}
+	t.state, t.outcome, t.why = RollingBack, RolledBack, ReasonShuttingDown
+	for i := range t.branches {
+		dst = t.finish(dst, i)
+	}
+	return t.end(dst)
 }
 
 // logFailed: nobody here can know. A prepare record that may be durable binds
