@@ -37,7 +37,9 @@ func (d Decision) String() string {
 // A transaction that the log does not know was not committed by it. That is answered
 // DecidedRollback only if the log has been read to its end, if it knows the incarnation
 // and has never held the transaction, and if no recovery hold covers it: what was
-// remembered and is forgotten, and what this log cannot have begun, is an AskLater.
+// remembered and is forgotten, and what this log cannot have begun, is an AskLater. So is
+// what a participant that is an [OnePhaser] may have committed by itself: a power loss takes
+// that from the log, and the sweep finishes what it holds prepared.
 // The error is [ErrUnknownTx] for an XID of another log, and [ErrBadRequest].
 func (c *Coordinator) Decision(x XID, participant string) (Decision, error) {
 	if err := checkParticipantID(participant); err != nil {
@@ -64,12 +66,24 @@ func (c *Coordinator) Decision(x XID, participant string) (Decision, error) {
 		Held: c.hold.Load().covers(x.Incarnation.Number), Decision: c.decision(x, ended),
 	})
 	switch {
+	case verdict == protocol.RollBack && ended == OutcomeUnknown && c.mayOnePhase(participant):
+		return AskLater, nil // it may have committed in one phase: only the participant knows
 	case verdict == protocol.RollBack:
 		return DecidedRollback, nil
 	case verdict == protocol.Decided && ended == Committed:
 		return DecidedCommit, nil
 	}
 	return AskLater, nil
+}
+
+// mayOnePhase reports whether a participant may have committed branches in one phase.
+func (c *Coordinator) mayOnePhase(participant string) bool {
+	l, ok := c.lanes.Load(participant)
+	if !ok {
+		return false
+	}
+	r := l.(*lane).p.Load()
+	return r != nil && r.once != nil
 }
 
 // owner returns the live transaction that a branch belongs to, and the branch's place

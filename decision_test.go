@@ -20,13 +20,21 @@ func decided(t testing.TB, c *dtc.Coordinator, x dtc.XID, participant string, wa
 	}
 }
 
+// twoPhases is a participant that cannot commit in one phase.
+func twoPhases(m *dtctest.Memory) dtc.Participant {
+	return dtc.ParticipantFuncs{
+		ParticipantID: m.ID(), PrepareFunc: m.Prepare, CommitFunc: m.Commit, RollbackFunc: m.Rollback, InDoubtFunc: m.InDoubt,
+	}
+}
+
 // TestDecision: what a participant hears that asks, at each point of a transaction's
 // life and afterwards.
 func TestDecision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		list := services("a", "b", "c")
 		disk := vfs.NewMem()
-		cfg := &dtc.Config{Participants: participants(list), OutcomeLimit: 2, CompletionWait: -1, Trace: &dtc.Trace{}}
+		all := []dtc.Participant{twoPhases(list[0]), twoPhases(list[1]), twoPhases(list[2])}
+		cfg := &dtc.Config{Participants: all, OutcomeLimit: 2, CompletionWait: -1, Trace: &dtc.Trace{}}
 		c := open(t, disk, cfg)
 		var x dtc.XID
 		cfg.Trace.Begun = func(tx dtc.TraceTx) { x = tx.XID }
@@ -155,10 +163,30 @@ func TestDecisionOfAnOrphan(t *testing.T) {
 		if _, err := a.Prepare(t.Context(), dtc.Branch{Participant: "a", XID: x, TxID: "lost"}); err != nil {
 			t.Fatal(err)
 		}
-		c = open(t, disk, &dtc.Config{Participants: []dtc.Participant{a, b}})
+		c = open(t, disk, &dtc.Config{Participants: []dtc.Participant{twoPhases(a), twoPhases(b)}})
 		time.Sleep(time.Minute)
 		decided(t, c, x, "a", dtc.DecidedRollback)
 		decided(t, c, x, "b", dtc.DecidedRollback)
+		closed(t, c)
+	})
+}
+
+// TestDecisionOfOnePhase: a power loss has taken from the log what a participant has committed
+// in one phase. That is not presumed to be rolled back.
+func TestDecisionOfOnePhase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, disk := newSingle("x"), vfs.NewMem()
+		cfg := &dtc.Config{Participants: []dtc.Participant{x}}
+		c := open(t, disk, cfg)
+		info, err := c.Transact(t.Context(), "t", nil, branches("x")...)
+		if err != nil || info.Outcome != dtc.Committed {
+			t.Fatalf("%+v, %v", info, err)
+		}
+		decided(t, c, info.XID, "x", dtc.DecidedCommit)
+		after := disk.CrashWith(func(int, int) int { return 0 })
+		_ = c.Close()
+		c = open(t, after, cfg)
+		decided(t, c, info.XID, "x", dtc.AskLater)
 		closed(t, c)
 	})
 }
