@@ -237,11 +237,12 @@ func TestFreedFilesWaitForTheirNames(t *testing.T) {
 	<-held
 	// The writer fills its segment, and may want another one, whose name it cannot
 	// change meanwhile. So from here on nobody is waited for.
-	for range 300 {
-		must(t, tt.tell(l, tt.next(), false))
-	}
+	must(t, tt.tell(l, tt.next(), false))
 	for writes.Load() == 0 {
 		time.Sleep(time.Millisecond) // the writer is at work on the segment it has
+	}
+	for range 299 {
+		must(t, tt.tell(l, tt.next(), false))
 	}
 	image := mem.CrashWith(func(_, n int) int { return 0 }) // no new name is durable
 	all := mem.CrashWith(func(_, n int) int { return n })

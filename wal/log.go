@@ -37,6 +37,9 @@ type Log struct {
 	queue   []*batch
 	spare   [][]byte // buffers of batches that are written
 	group   []*batch // what the writer has in hand
+	called  bool     // the writer knows of what is in the queue
+	waits   bool     // it will when late fires
+	late    *time.Timer
 	closing bool
 	look    bool  // the writer is to see whether its files are in place
 	err     error // why nothing is taken any more
@@ -94,6 +97,8 @@ func newLog(dir string, o Options, lock vfs.Lock) *Log {
 	l.keeper.wake, l.keeper.stop, l.keeper.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	l.disk = newWatched(o.FS, o.StallLimit, l.stalled)
 	l.keeper.fs = newWatched(o.FS, o.StallLimit, l.stalled)
+	l.late = time.AfterFunc(lateAfter, l.isLate)
+	l.late.Stop()
 	l.names = names{fs: newWatched(o.FS, o.StallLimit, l.stalled), dir: dir, turn: make(chan struct{}, 1)}
 	return l
 }
@@ -114,7 +119,10 @@ func (l *Log) Replay(fn func(txlog.Entry) error) error {
 }
 
 // Append implements [txlog.Log]. The record is handed to the operating system as
-// soon as the writer is idle, so that it survives the death of the process.
+// soon as the writer is idle, so that it survives the death of the process. The
+// beginning and the end of a transaction go with the next record of another kind, or
+// a moment later: to wake the writer for them alone would hold up a lone caller,
+// who has participants to ask and the next transaction to begin.
 func (l *Log) Append(r txlog.Record) error {
 	_, err := l.add(r, false)
 	return err
@@ -145,10 +153,8 @@ func (l *Log) add(r txlog.Record, wait bool) (*batch, error) {
 	}
 	if len(l.queue) == 0 || len(l.queue[len(l.queue)-1].buf) >= l.batchSize {
 		l.queue = append(l.queue, l.newBatch())
-		if len(l.queue) == 1 {
-			l.work.Signal()
-		}
 	}
+	l.announce(!wait && mayWait(r.Kind()))
 	b := l.queue[len(l.queue)-1]
 	b.buf = appendFramed(b.buf, record)
 	b.records++
@@ -184,6 +190,7 @@ func (l *Log) Close() error {
 		l.err = ErrClosed
 	}
 	l.work.Signal()
+	l.late.Stop()
 	l.mu.Unlock()
 	if !again {
 		close(l.keeper.stop)

@@ -26,7 +26,7 @@ func (l *Log) write() {
 		l.recycle()
 		l.await()
 		look := l.look
-		l.look = false
+		l.look, l.called = false, false
 		l.group, l.queue = l.queue, l.group
 		group := l.group
 		l.mu.Unlock()
