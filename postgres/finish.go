@@ -53,7 +53,7 @@ func (d *Database) Commit(ctx context.Context, b dtc.Branch) error {
 			return d.strange(state)
 		}
 	}
-	d.countFinished(ctx, b.XID.Log)
+	d.countFinished(b.XID.Log)
 	return nil
 }
 
@@ -87,7 +87,7 @@ func (d *Database) Rollback(ctx context.Context, b dtc.Branch) error {
 	default:
 		return d.strange(state)
 	}
-	d.countFinished(ctx, b.XID.Log)
+	d.countFinished(b.XID.Log)
 	return nil
 }
 

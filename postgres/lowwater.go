@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,7 +15,7 @@ import (
 
 const (
 	pruneBatch   = 1000            // rows dropped by one statement
-	pruneTimeout = 2 * time.Second // of the part that runs inside somebody's call
+	pruneTimeout = 2 * time.Second // of what is done once in PruneEvery branches
 	pruneTries   = 20              // of Prune, within a second
 )
 
@@ -55,16 +57,38 @@ type horizon struct {
 	xact int64 // the number of a transaction: all snapshots that have come so far
 }
 
-// countFinished drops rows once in PruneEvery finished branches. The branch is finished
-// and its answer stands, so a failure here is only logged.
-func (d *Database) countFinished(ctx context.Context, log dtc.LogID) {
+// pruner drops rows by itself, now and then.
+type pruner struct {
+	finished atomic.Int64 // branches, since it was begun the last time
+	busy     atomic.Bool
+
+	life context.Context    // of the database
+	stop context.CancelFunc // ends it
+	runs sync.WaitGroup     // begun under the database's mutex, before it is closed
+}
+
+// countFinished drops rows once in PruneEvery finished branches, beside the call that has
+// finished the last of them: to whoever waits for that one they are nothing.
+func (d *Database) countFinished(log dtc.LogID) {
 	every := int64(d.opts.PruneEvery)
-	if every < 0 || d.finished.Add(1) < every || !d.pruning.CompareAndSwap(false, true) {
+	if every < 0 || d.pruner.finished.Add(1) < every || !d.pruner.busy.CompareAndSwap(false, true) {
 		return
 	}
-	defer d.pruning.Store(false)
-	d.finished.Store(0)
-	ctx, cancel := context.WithTimeout(ctx, pruneTimeout)
+	d.pruner.finished.Store(0)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.pruner.runs.Go(func() {
+			defer d.pruner.busy.Store(false)
+			d.pruneSome(log, every)
+		})
+	}
+}
+
+// pruneSome drops rows of a log. Their branches are finished and their answers stand, so a
+// failure is only logged.
+func (d *Database) pruneSome(log dtc.LogID, every int64) {
+	ctx, cancel := context.WithTimeout(d.pruner.life, pruneTimeout)
 	defer cancel()
 	// Rows go below the low water of the last time, which all know by now; and more than
 	// came in since then, so that a backlog goes down too.
@@ -77,7 +101,7 @@ func (d *Database) countFinished(ctx context.Context, log dtc.LogID) {
 	if err == nil {
 		_, err = d.dropEvidence(ctx, log, 4*every/rowsPerBlock+1)
 	}
-	if err != nil {
+	if err != nil && d.pruner.life.Err() == nil {
 		d.opts.Logger.Warn("postgres: dropping finished rows", "participant", d.id, "error", err.Error())
 	}
 }

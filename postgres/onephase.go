@@ -35,7 +35,7 @@ func (d *Database) CommitOnePhase(ctx context.Context, b dtc.Branch) (dtc.Vote, 
 	}
 	v, err := d.commitOnePhase(ctx, b)
 	if err == nil && v != dtc.VoteAbort {
-		d.countFinished(ctx, b.XID.Log)
+		d.countFinished(b.XID.Log)
 	}
 	return v, err
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,7 +31,7 @@ type Options struct {
 	// those of the pool; 8 if zero.
 	FinishConns int32
 	// PruneEvery is after how many finished branches rows below low water are
-	// dropped; 256 if zero, never by itself if negative.
+	// dropped, while others go on; 256 if zero, never by itself if negative.
 	PruneEvery int
 	// TwoPhases lets no branch be committed in one phase, also if it is the only one of its
 	// transaction.
@@ -67,9 +66,8 @@ type Database struct {
 	fences   map[dtc.LogID]fence
 	swept    map[dtc.LogID]int64 // up to which block of the table the evidence was looked through
 
-	fencing  chan struct{} // held by whoever raises a fence
-	finished atomic.Int64
-	pruning  atomic.Bool
+	fencing chan struct{} // held by whoever raises a fence
+	pruner  pruner
 }
 
 var (
@@ -113,6 +111,7 @@ func Open(ctx context.Context, id string, pool *pgxpool.Pool, opts *Options) (*D
 	if err != nil {
 		return nil, err
 	}
+	d.pruner.life, d.pruner.stop = context.WithCancel(context.Background())
 	d.keeps = pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement
 	if d.finish, err = own(ctx, pool, d.opts.FinishConns); err != nil {
 		return nil, fmt.Errorf("postgres: %s: %w", id, err)
@@ -236,6 +235,7 @@ func (d *Database) Close() {
 		d.keeper.Stop()
 	}
 	d.mu.Unlock()
+	d.pruner.stop()
 	for _, s := range all {
 		s.cancel()
 		if s.lock(context.Background()) == nil {
@@ -243,6 +243,7 @@ func (d *Database) Close() {
 			s.unlock()
 		}
 	}
+	d.pruner.runs.Wait()
 	d.finish.Close()
 	d.watch.Close()
 }

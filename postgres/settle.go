@@ -116,13 +116,13 @@ func (d *Database) Settle(ctx context.Context, b dtc.Branch) (dtc.Outcome, error
 		if err := d.extend(ctx, b, r); err != nil {
 			return dtc.OutcomeUnknown, err
 		}
-		d.countFinished(ctx, b.XID.Log)
+		d.countFinished(b.XID.Log)
 		return dtc.Committed, nil
 	}
 	if dropped, err := d.dropped(ctx, b); err != nil || dropped && !r.committed {
 		return dtc.OutcomeUnknown, err
 	}
-	d.countFinished(ctx, b.XID.Log)
+	d.countFinished(b.XID.Log)
 	return dtc.RolledBack, nil
 }
 
