@@ -3,6 +3,7 @@ package mysql
 import (
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dtc-project/dtc"
@@ -66,16 +67,24 @@ func tooLate(x dtc.XID) string {
 // commitOnce is the end of a branch in one phase, in one message: the evidence, then the
 // commit. Whatever fails is rolled back by the server itself, so that no lock waits for a
 // client that is gone; and from the evidence on nothing else waits for it either.
+//
+// The evidence is inserted only if the row of the fence lets it, which stays locked until the
+// commit is done. So whoever raises the fence waits until the evidence can be seen; and whoever
+// comes to the row after it was raised reads it as it is then, whatever its own snapshot, and
+// inserts nothing. A key is met only behind the fence, so a seal is taken over under the lock too.
+//
+// The server parses the message anew each time, all of it. So the statement that is executed
+// seldom is a text, which it does not look into before.
 func (q queries) commitOnce(b dtc.Branch, name string) string {
+	over := strings.ReplaceAll(q.latest+q.onceOver(b, stateCommitted), "'", "''")
 	return "BEGIN NOT ATOMIC" +
-		" DECLARE n, met INT DEFAULT 0;" +
 		" DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN" +
 		" BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; XA END " + name + "; XA ROLLBACK " + name + "; END;" +
 		" RESIGNAL; END;" +
-		" BEGIN DECLARE CONTINUE HANDLER FOR 1062 SET met = 1; " +
-		q.latest + q.onceInsert(b, stateCommitted, tooLate(b.XID)) + "; SET n = ROW_COUNT(); END;" +
-		" IF met THEN " + q.latest + q.onceOver(b, stateCommitted) + "; SET n = ROW_COUNT(); END IF;" +
-		fmt.Sprintf(" IF n <> 1 THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = %d; END IF;", codeTaken) +
+		// Its own errors, and those of the insert but for this one, go to the handler above.
+		" BEGIN DECLARE CONTINUE HANDLER FOR 1062 EXECUTE IMMEDIATE '" + over + "'; " +
+		q.latest + q.onceInsert(b, stateCommitted, tooLate(b.XID)) + "; END;" +
+		fmt.Sprintf(" IF ROW_COUNT() <> 1 THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = %d; END IF;", codeTaken) +
 		" XA END " + name + "; XA COMMIT " + name + " ONE PHASE; END"
 }
 

@@ -112,3 +112,31 @@ func TestOneServerKilled(t *testing.T) {
 		w.committed(t, b.XID, want == dtc.Committed, f.String())
 	}
 }
+
+// TestOneRefusedAlone: what is refused is rolled back by the server, without its client.
+func TestOneRefusedAlone(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	p := w.through(t, wire.MySQL)
+	b := w.branch(1)
+	if o := settled(t, w.db, b); o != dtc.RolledBack {
+		t.Fatalf("settled as %v", o)
+	}
+	trap := p.proxy.Arm(atOnePhase, 1, wire.StallReply)
+	answer := make(chan error, 1)
+	go func() {
+		_, err := p.db.CommitOnePhase(background(t), b)
+		answer <- err
+	}()
+	<-trap.Hit()
+	// Nothing has it locked: neither what it did, nor the seal that it met.
+	for _, sql := range []string{"SELECT xid FROM token FOR UPDATE NOWAIT", "SELECT tx_id FROM dtc_once FOR UPDATE NOWAIT"} {
+		if _, err := w.admin.Exec(sql); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	trap.Release()
+	if err := <-answer; err == nil {
+		t.Error("it was not refused")
+	}
+	w.committed(t, b.XID, false, "refused")
+}

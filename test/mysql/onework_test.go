@@ -12,38 +12,51 @@ import (
 	"github.com/dtc-project/dtc/test/internal/servers"
 )
 
-// TestOneSnapshot: the row of the fence has changed since the branch has begun to read.
+// TestOneSnapshot: the row of the fence has changed since the branch has begun to read, or its
+// id has been sealed under an earlier XID, and the seal is taken over.
 func TestOneSnapshot(t *testing.T) {
 	w := newWorld(t, servers.SharedMariaDB(t))
 	w.pool = openPool(t, connector(t, w.dsn+"?innodb_snapshot_isolation=1"))
 	db := w.participant(t, "orders", nil)
 	c := open(t, db)
 	ctx := background(t)
-	var xid dtc.XID
-	_ = c.Run(ctx, "reads-first", func(ctx context.Context, tx *dtc.Tx) error {
-		xid = tx.XID()
-		b := dtc.Branch{Participant: "orders", XID: xid, TxID: "reads-first", Attempt: 1}
-		other := b
-		other.XID.Seq, other.TxID = xid.Seq+1000, "other"
-		if _, err := db.Settle(ctx, other); err != nil { // which fences off
-			t.Error(err)
-		}
-		if err := db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) error {
-			var n int
-			if err := q.QueryRowContext(ctx, "SELECT COUNT(*) FROM token").Scan(&n); err != nil {
-				return err
+	for _, id := range []dtc.TxID{"fence", "seal"} {
+		var xid dtc.XID
+		_ = c.Run(ctx, id, func(ctx context.Context, tx *dtc.Tx) error {
+			xid = tx.XID()
+			b := dtc.Branch{Participant: "orders", XID: xid, TxID: id, Attempt: 1}
+			other := b
+			other.XID.Seq, other.TxID = xid.Seq+1000, "other"
+			if _, err := db.Settle(ctx, other); err != nil { // which fences off
+				t.Error(err)
 			}
-			w.exec(t, "UPDATE dtc_fence SET low_seq = low_seq + 1")
-			return insert(ctx, q, tx.XID())
-		}); err != nil {
-			t.Error(err)
-		}
-		if v, err := db.CommitOnePhase(ctx, b); v != dtc.VoteCommit || err != nil {
-			t.Errorf("answered %v, %v", v, err)
-		}
-		return nil
-	})
-	w.committed(t, xid, true, "fence changed")
+			if err := db.Do(ctx, tx, func(ctx context.Context, q *mysql.Tx) error {
+				var n int
+				if err := q.QueryRowContext(ctx, "SELECT COUNT(*) FROM token").Scan(&n); err != nil {
+					return err
+				}
+				switch other.XID.Seq, other.TxID = xid.Seq-1, id; id {
+				case "fence":
+					w.exec(t, "UPDATE dtc_fence SET low_seq = low_seq + 1")
+				case "seal":
+					if o := settled(t, w.db, other); o != dtc.RolledBack {
+						t.Errorf("settled as %v", o)
+					}
+				}
+				return insert(ctx, q, tx.XID())
+			}); err != nil {
+				t.Error(err)
+			}
+			if v, err := db.CommitOnePhase(ctx, b); v != dtc.VoteCommit || err != nil {
+				t.Errorf("%s: answered %v, %v", id, v, err)
+			}
+			if x, err := db.Prove(ctx, xid.Log, id); x != xid || err != nil {
+				t.Errorf("%s: proof of %v, %v", id, x, err)
+			}
+			return nil
+		})
+		w.committed(t, xid, true, string(id))
+	}
 }
 
 // TestOneDeadlock: the victim of a deadlock is rolled back, whatever its client believes.
