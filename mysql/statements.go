@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -98,6 +99,9 @@ func argument(v json.RawMessage) (any, error) {
 // execStatements runs the statements, in order. The error names the statement by its
 // position and never quotes it.
 func execStatements(ctx context.Context, q *Tx, list []Statement) error {
+	// All rows are read to their end here. So if it is known that the branch will write, what
+	// the server has counted would tell nothing, and to ask costs more than a commit.
+	q.seen = slices.ContainsFunc(list, func(st Statement) bool { return !plainRead(st.SQL) })
 	for i, st := range list {
 		args := make([]any, len(st.Args))
 		for j, v := range st.Args {

@@ -22,6 +22,7 @@ type Tx struct {
 	err  error // a statement has failed
 
 	writes   bool              // a statement may have written, or locked
+	seen     bool              // it will write, and whoever reads rows in it notes their errors
 	asked    bool              // rows were read, whose errors are not seen here
 	counters map[string]uint64 // the session's, before the first of these
 }
@@ -103,7 +104,7 @@ func (q *Tx) ask(ctx context.Context, query string) error {
 	if !plainRead(query) {
 		q.writes = true
 	}
-	if q.asked {
+	if q.asked || q.seen {
 		return nil
 	}
 	q.asked = true

@@ -182,3 +182,56 @@ func TestIsolation(t *testing.T) {
 		t.Error("a level that the server does not have is accepted")
 	}
 }
+
+// TestStatementsCount: the server is asked for what it has counted if all only read, and not if
+// it is known that some write; an error among the rows poisons the branch either way.
+func TestStatementsCount(t *testing.T) {
+	w := newWorld(t, servers.SharedMariaDB(t))
+	w.exec(t, "INSERT INTO token VALUES ('there')")
+	ctx := background(t)
+	reads := mysql.Statement{SQL: "SELECT xid FROM token"}
+	writes := mysql.Statement{SQL: "INSERT INTO token VALUES (?)"}
+	fails := mysql.Statement{SQL: "SELECT IF(seq < 500, seq, (SELECT 1 UNION SELECT seq)) FROM seq_1_to_1000"}
+	asked := func() int {
+		return w.count(t, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'COM_SHOW_STATUS'")
+	}
+	for i, tt := range []struct {
+		name string
+		list []mysql.Statement
+		want dtc.Vote
+		asks int
+	}{
+		{"reads", []mysql.Statement{reads, reads}, dtc.VoteReadOnly, 2},
+		{"reads, then writes", []mysql.Statement{reads, writes}, dtc.VoteCommit, 0},
+		{"writes, then reads", []mysql.Statement{writes, reads}, dtc.VoteCommit, 0},
+		{"writes, then fails", []mysql.Statement{writes, fails}, dtc.VoteAbort, 0},
+		{"fails, then writes", []mysql.Statement{fails, writes}, dtc.VoteAbort, 0},
+		{"fails", []mysql.Statement{reads, fails}, dtc.VoteAbort, 1},
+	} {
+		for phases, call := range map[uint64]func(context.Context, dtc.Branch) (dtc.Vote, error){1: w.db.CommitOnePhase, 2: w.db.Prepare} {
+			b := w.branch(uint64(2*i) + phases)
+			list := append([]mysql.Statement(nil), tt.list...)
+			for i := range list {
+				if list[i].SQL == writes.SQL {
+					list[i].Args = args(b.XID.String())
+				}
+			}
+			b.Payload = statements(list...)
+			before := asked()
+			v, err := call(ctx, b)
+			if v != tt.want || (err != nil) != (v == dtc.VoteAbort) {
+				t.Errorf("%s, %d: voted %v, %v, want %v", tt.name, phases, v, err, tt.want)
+			}
+			if n := asked() - before; n != tt.asks {
+				t.Errorf("%s, %d: asked %d times what the server has counted, want %d", tt.name, phases, n, tt.asks)
+			}
+			if v == dtc.VoteCommit && phases == 2 {
+				if err := w.db.Commit(ctx, b); err != nil {
+					t.Error(err)
+				}
+			}
+			w.committed(t, b.XID, v == dtc.VoteCommit, tt.name)
+		}
+	}
+	w.clean(t)
+}
