@@ -77,7 +77,7 @@ func (c *Client) Participants(ctx context.Context) iter.Seq2[ParticipantStatus, 
 func clientParticipant(text []byte) (p ParticipantStatus, err error) {
 	err = clientDecode(text, clientField{"id", &p.ID}, clientField{"kind", &p.Kind}, clientField{"url", &p.URL},
 		clientField{"listing", &p.Listing}, clientField{"state", &p.State}, clientField{"in_doubt", &p.InDoubt},
-		clientField{"oldest_in_doubt", &p.OldestInDoubt}, clientField{"last_error", &p.LastError})
+		clientField{"oldest_in_doubt", &p.OldestInDoubt}, clientField{"orphans", &p.Orphans}, clientField{"last_error", &p.LastError})
 	if err == nil && p.ID == "" {
 		err = errors.New("it names no participant")
 	}

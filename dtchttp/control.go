@@ -393,6 +393,11 @@ func (h *ControlHandler) ready(w http.ResponseWriter, r *http.Request) *partProb
 			fmt.Fprintf(&text, "[+] %s: ok\n", check.name)
 		}
 	}
+	if c != nil {
+		if hold, held := c.Held(); held { // new transactions run all the same
+			fmt.Fprintf(&text, "[!] hold: nothing of earlier runs is presumed: %s\n", partLine(hold.Reason))
+		}
+	}
 	status, last := http.StatusOK, "ok"
 	if reasons != nil {
 		status, last = http.StatusServiceUnavailable, "not ready: "+strings.Join(reasons, "; ")

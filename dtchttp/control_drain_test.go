@@ -57,6 +57,14 @@ func TestControlReady(t *testing.T) {
 	a.wantText("/readyz", 200, "ok\n")
 	a.wantText("/readyz?verbose", 200, good+"ok\n")
 	a.wantText("/readyz?verbose=", 200, good+"ok\n")
+	if err := a.c.Hold(t.Context(), "the volume was\nrestored"); err != nil {
+		t.Fatal(err)
+	}
+	a.wantText("/readyz?verbose", 200, good+"[!] hold: nothing of earlier runs is presumed: the volume was\nok\n")
+	if err := a.c.Release(t.Context(), "it was compared"); err != nil {
+		t.Fatal(err)
+	}
+	a.wantText("/readyz?verbose", 200, good+"ok\n")
 	a.h.Drain()
 	draining := "not ready: draining: the coordinator is shutting down\n"
 	a.wantText("/livez", 200, "ok\n")

@@ -257,3 +257,20 @@ func TestControlDecision(t *testing.T) {
 		a.want("GET", "/v1/branches/"+yes+"/a%20b", "", 400, map[string]any{"code": "bad_request", "field": "participant"})
 	})
 }
+
+// TestControlOrphans: what a participant still holds after a statement that it has not is
+// nobody's in doubt any more, and is shown all the same.
+func TestControlOrphans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newDirect(t, vfs.NewMem(), dtc.Config{CompletionWait: -1}, dtchttp.ControlOptions{})
+		speak := mute(a.members[0])
+		run(a, "t", "inventory", "payment")
+		a.want("GET", "/v1/participants", "", 200, map[string]any{"participants.0.in_doubt": 1.0, "participants.0.orphans": 0.0})
+		a.want("POST", "/v1/transactions/t/branches/inventory/resolve", `{"outcome":"rolled_back","reason":"a mistake"}`, 200, nil)
+		speak()
+		time.Sleep(3 * time.Minute) // it is listed once a minute
+		a.want("GET", "/v1/participants", "", 200, map[string]any{
+			"participants.0.id": "inventory", "participants.0.in_doubt": 0.0, "participants.0.orphans": 1.0, "participants.1.orphans": 0.0,
+		})
+	})
+}

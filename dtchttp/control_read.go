@@ -107,7 +107,7 @@ func (h *ControlHandler) participants(c *controlCall) *partProblem {
 		}
 		status := ParticipantStatus{
 			ID: p.ID, Listing: p.Listing, State: p.State, InDoubt: p.Unfinished,
-			OldestInDoubt: newTime(p.Oldest), LastError: p.LastError,
+			OldestInDoubt: newTime(p.Oldest), Orphans: p.Orphans, LastError: p.LastError,
 		}
 		if h.o.Describe != nil && p.Registered {
 			status.Kind, status.URL = h.o.Describe(p.ID)

@@ -60,9 +60,12 @@ type ParticipantStatus struct {
 	State   string `json:"state"` // up, down or unknown
 	// InDoubt is how many branches are not finished there, OldestInDoubt when the
 	// oldest of them began.
-	InDoubt       int    `json:"in_doubt"`
-	OldestInDoubt *Time  `json:"oldest_in_doubt"`
-	LastError     string `json:"last_error"`
+	InDoubt       int   `json:"in_doubt"`
+	OldestInDoubt *Time `json:"oldest_in_doubt"`
+	// Orphans is how many branches it holds prepared that no transaction owns, as its last
+	// listing says: they are being rolled back, or left alone because somebody must look.
+	Orphans   int    `json:"orphans"`
+	LastError string `json:"last_error"`
 }
 
 // Time is a time on the wire: RFC 3339 in UTC with milliseconds.

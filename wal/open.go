@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -85,7 +86,9 @@ func (o *Options) withDefaults() Options {
 func Open(dir string, o *Options) (_ *Log, err error) {
 	opts := o.withDefaults()
 	fsys := opts.FS
-	if err := fsys.MkdirAll(dir); err != nil {
+	if err := fsys.MkdirAll(dir); errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, fmt.Errorf("wal: %s, or what it is in, is a file: the log needs a directory of its own", dir)
+	} else if err != nil {
 		return nil, fmt.Errorf("wal: make the log's directory: %w", err)
 	}
 	lock, err := fsys.Lock(filepath.Join(dir, lockName))

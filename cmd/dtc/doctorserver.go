@@ -55,6 +55,10 @@ func (e *examination) participant(p dtchttp.ParticipantStatus, now time.Time) {
 	if p.OldestInDoubt != nil {
 		waits = ", the oldest for " + txAge(p.OldestInDoubt, now)
 	}
+	if p.Orphans > 0 {
+		e.add(levelWarn, "participant", "the server's log names those that are left alone, with 'a participant holds a branch in doubt': ask 'dtc log explain', and finish them there by hand",
+			"%s holds %d branches prepared that no transaction owns", p.ID, p.Orphans)
+	}
 	switch {
 	case p.Kind == "" && p.InDoubt > 0:
 		e.add(levelBad, "participant", "put it back into the configuration until they are finished",

@@ -37,6 +37,8 @@ func TestServeRefuses(t *testing.T) {
 		{[]string{"--data", dir, "--participant", "a b=http://h"}, exitUsage, nil},
 		{[]string{"--data", dir, "--config", file}, exitUsage, []string{file + `:3: unknown key "listne", did you mean "listen"?`, file + ":5: the URL of participant a"}},
 		{[]string{"--data", dir, "--config", file + ".not"}, exitUsage, []string{"no such file"}},
+		{[]string{"--data", file, "--listen", "127.0.0.1:0"}, exitFailed, []string{file + ", or what it is in, is a file", "needs a directory"}},
+		{[]string{"--data", filepath.Join(file, "dtc"), "--listen", "127.0.0.1:0"}, exitFailed, []string{"is a file", "needs a directory"}},
 		{[]string{"--data", dir, "--tokens-file", file}, exitUsage, []string{"--tokens-file: "}},
 		{[]string{"--data", dir, "--listen", taken.Addr().String()}, exitFailed, []string{taken.Addr().String() + " is in use", "--listen"}},
 	} {

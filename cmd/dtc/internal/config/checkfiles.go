@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"os"
 
 	"github.com/dtc-project/dtc/cmd/dtc/internal/access"
 )
@@ -20,7 +21,9 @@ func (c *Config) checkFiles() error {
 		_, err := access.OpenTokens(c.TokensFile, quiet)
 		wrong("tokens_file", err)
 	}
-	if c.TLS.Cert != "" {
+	if c.TLS.Cert != "" && !unreadable(wrong, map[string]string{
+		"tls_cert_file": c.TLS.Cert, "tls_key_file": c.TLS.Key, "tls_client_ca_file": c.TLS.ClientCA,
+	}) {
 		_, _, err := c.TLS.ServerConfig(quiet)
 		wrong("tls_cert_file", err)
 	}
@@ -38,7 +41,7 @@ func (c *Config) checkFiles() error {
 			_, err := access.ClientConfig(p.CAFile, "", "", "")
 			wrong(name+".ca_file", err)
 		}
-		if p.CertFile != "" {
+		if p.CertFile != "" && !unreadable(wrong, map[string]string{name + ".cert_file": p.CertFile, name + ".key_file": p.KeyFile}) {
 			_, err := access.ClientConfig("", p.CertFile, p.KeyFile, "")
 			wrong(name+".cert_file", err)
 		}
@@ -47,4 +50,21 @@ func (c *Config) checkFiles() error {
 		return found.sorted()
 	}
 	return nil
+}
+
+// unreadable tells each of the files that cannot be opened, by the setting that names it, and
+// whether there was one: of files that belong together the first would hide the others.
+func unreadable(wrong func(name string, err error), files map[string]string) (some bool) {
+	for name, path := range files {
+		if path == "" {
+			continue
+		}
+		f, err := os.Open(path)
+		if err == nil {
+			err = f.Close()
+		}
+		wrong(name, err)
+		some = some || err != nil
+	}
+	return some
 }

@@ -143,7 +143,7 @@ participants:
 		}
 		lines = append(lines, m.Line)
 	}
-	if !slices.Equal(lines, []int{1, 2, 7, 8, 9}) {
+	if !slices.Equal(lines, []int{1, 2, 3, 7, 8, 9, 10}) {
 		t.Error(err)
 	}
 	if _, err := (&Sources{File: filepath.Join(dir, "nope")}).Load(); !errors.Is(err, os.ErrNotExist) {

@@ -41,6 +41,7 @@ var labels = map[string]map[string][]string{
 	"dtc_forced_total":               {"outcome": {"committed", "rolled_back"}},
 	"dtc_hazard_total":               {},
 	"dtc_orphan_prepared":            {"participant": nil},
+	"dtc_recovery_hold":              {},
 	"dtc_log_sync_duration_seconds":  {},
 	"dtc_log_group_size":             {},
 	"dtc_log_bytes":                  {},

@@ -32,6 +32,7 @@ var (
 	inDoubt     = prometheus.NewDesc("dtc_in_doubt", "Branches that are not finished at the participant.", []string{"participant"}, nil)
 	oldest      = prometheus.NewDesc("dtc_in_doubt_oldest_seconds", "Age of the oldest transaction with a branch that is not finished; 0 without one.", nil, nil)
 	orphans     = prometheus.NewDesc("dtc_orphan_prepared", "Branches that the participant holds prepared and no transaction owns, as of the last sweep.", []string{"participant"}, nil)
+	hold        = prometheus.NewDesc("dtc_recovery_hold", "1 while a recovery hold keeps everything of earlier runs from being presumed, otherwise 0.", nil, nil)
 	logBytes    = prometheus.NewDesc("dtc_log_bytes", "Size of the files in the directory of the log.", nil, nil)
 	logFree     = prometheus.NewDesc("dtc_log_free_bytes", "Space that is free on the file system of the log.", nil, nil)
 	certificate = prometheus.NewDesc("dtc_tls_cert_expiry_seconds", "Time until the server's certificate expires; negative afterwards.", nil, nil)
@@ -39,7 +40,7 @@ var (
 
 // Describe implements [prometheus.Collector].
 func (scrape) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{active, inDoubt, oldest, orphans, logBytes, logFree, certificate} {
+	for _, d := range []*prometheus.Desc{active, inDoubt, oldest, orphans, hold, logBytes, logFree, certificate} {
 		ch <- d
 	}
 }
@@ -65,6 +66,11 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	gauge(oldest, age.Seconds())
+	held := 0.0
+	if _, ok := w.coordinator.Held(); ok {
+		held = 1
+	}
+	gauge(hold, held)
 	if n, err := size(w.dir); err == nil {
 		gauge(logBytes, float64(n))
 	}

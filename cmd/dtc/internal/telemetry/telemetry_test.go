@@ -188,6 +188,7 @@ func TestMetrics(t *testing.T) {
 			`dtc_in_doubt_oldest_seconds`:                                       0,
 			`dtc_forced_total{outcome="committed"}`:                             0,
 			`dtc_hazard_total`:                                                  0,
+			`dtc_recovery_hold`:                                                 0,
 			`dtc_orphan_prepared{participant="a"}`:                              0,
 			`dtc_log_bytes`:                                                     1234,
 			`dtc_tls_cert_expiry_seconds`:                                       3600,
