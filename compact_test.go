@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -30,7 +31,9 @@ func openSmall(t testing.TB, disk *vfs.Mem, cfg *dtc.Config) (*dtc.Coordinator, 
 		t.Fatal(err)
 	}
 	full := *cfg
-	full.Logger = quiet
+	if full.Logger == nil {
+		full.Logger = quiet
+	}
 	c, err := dtc.OpenLog(log, &full)
 	if err != nil {
 		t.Fatal(err)
@@ -174,9 +177,10 @@ func TestNoRoom(t *testing.T) {
 		release := make(chan struct{})
 		list[1].OnCommit = func(context.Context, dtc.Branch) error { <-release; return nil }
 		disk := vfs.NewMem()
+		var lines strings.Builder
 		c, log := openSmall(t, disk, &dtc.Config{
 			Participants: participants(list), CompletionWait: -1,
-			Timing: dtc.Timing{FinishAttempt: time.Hour},
+			Timing: dtc.Timing{FinishAttempt: time.Hour}, Logger: slog.New(slog.NewTextHandler(&lines, nil)),
 		})
 		var err error
 		begun := 0
@@ -199,6 +203,13 @@ func TestNoRoom(t *testing.T) {
 		before, records := asked, log.Stats().Records
 		if _, err := c.Execute(t.Context(), "one-more", branches("a")...); !errors.Is(err, dtc.ErrFull) || asked != before {
 			t.Fatalf("%v, and %d prepares were sent", err, asked-before)
+		}
+		time.Sleep(90 * time.Second)
+		for range 5 {
+			_, _ = c.Execute(t.Context(), "one-more", branches("a")...)
+		}
+		if text := lines.String(); strings.Count(text, "new transactions are refused") != 2 || !strings.Contains(text, "make room") {
+			t.Errorf("of many that were refused in two minutes the log says\n%s", text)
 		}
 		if log.Stats().Records != records {
 			t.Fatal("something was written for a transaction that was refused")

@@ -65,10 +65,11 @@ type Coordinator struct {
 	resolving sync.Mutex // one operator at a time
 	asking    sync.Mutex // one question at a time that needs all outcomes
 
-	hold   atomic.Pointer[holding] // written under c.mu
-	holds  sync.Mutex              // held while a hold or a release is forced
-	due    int                     // holds that count and are not in the log yet. Guarded by c.mu
-	parked []*txn                  // what waits for a release. Guarded by c.mu
+	hold      atomic.Pointer[holding] // written under c.mu
+	holds     sync.Mutex              // held while a hold or a release is forced
+	due       int                     // holds that count and are not in the log yet. Guarded by c.mu
+	refusedAt time.Time               // when it was last logged that there is no room. Guarded by c.mu
+	parked    []*txn                  // what waits for a release. Guarded by c.mu
 
 	closed   chan struct{} // closed when Close is done
 	closeErr error

@@ -48,7 +48,7 @@ type lane struct {
 	unfinished order[*branchRun] // branches here. Guarded by c.mu
 	swept      bool              // see protocol.LowWaterView. Guarded by c.mu
 	orphans    int               // live transactions that a sweep found here. Guarded by c.mu
-	unclear    int               // branches that the last sweep left alone. Guarded by c.mu
+	left       int               // branches that the last sweep left alone. Guarded by c.mu
 
 	_ apart
 

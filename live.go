@@ -1,6 +1,7 @@
 package dtc
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -18,8 +19,11 @@ import (
 func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, branches []Branch, g *growth) (t *txn, join bool, past *remembered, err error) {
 	t = c.newTxn(id, fp, lanes, branches)
 	t.growth = g // before anybody can find it
-	unused := t
+	unused, warn := t, false
 	defer func() {
+		if warn {
+			c.cfg.Logger.Warn("new transactions are refused", "tx", string(id), "error", err)
+		}
 		if t != unused {
 			unused.free() // nobody has seen it
 		}
@@ -45,6 +49,9 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, branches []Bran
 		return nil, false, nil, c.Err()
 	}
 	if err := c.room(lanes); err != nil {
+		if now := c.now(); errors.Is(err, ErrFull) && (c.refusedAt.IsZero() || now.Sub(c.refusedAt) >= refusedAgain) {
+			c.refusedAt, warn = now, true
+		}
 		return nil, false, nil, err
 	}
 	t.xid = XID{Log: c.log.ID(), Incarnation: c.self, Seq: c.next}
@@ -67,6 +74,9 @@ func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, branches []Bran
 	failpoint.Hit(failpoint.TxBegun)
 	return t, false, nil, nil
 }
+
+// refusedAgain is how long it is not logged again that transactions are refused.
+const refusedAgain = time.Minute
 
 // known looks up whether the same request is running or remembered.
 func (c *Coordinator) known(id TxID, fp [16]byte) (known bool, t *txn, past *remembered) {

@@ -33,7 +33,7 @@ func (c *Coordinator) Participants() []ParticipantInfo {
 		r := l.p.Load()
 		info := ParticipantInfo{ID: l.id, Registered: l.registered(), Listing: r.listing()}
 		c.mu.Lock()
-		info.Unfinished, info.Orphans = l.unfinished.len(), l.orphans+l.unclear
+		info.Unfinished, info.Orphans = l.unfinished.len(), l.orphans+l.left
 		heard := l.swept && r != nil
 		if br, _ := l.unfinished.first(); br != nil {
 			info.Oldest = br.tx.started

@@ -198,8 +198,8 @@ func (c *Coordinator) adopt(l *lane, r *registration, hold *holding, suspects []
 		running, ended = look(l, suspects)
 	}
 	var orphans []*txn
-	unclear := 0 // of earlier incarnations, and not for us to finish
-	left := map[XID]protocol.Verdict{}
+	earlier := 0                       // of those that are left, of earlier incarnations
+	left := map[XID]protocol.Verdict{} // not for us to finish
 	for _, x := range suspects {
 		verdict := protocol.Sweep(x, protocol.View{
 			Log: c.log.ID(), Replayed: true, History: c.history,
@@ -211,14 +211,14 @@ func (c *Coordinator) adopt(l *lane, r *registration, hold *holding, suspects []
 			orphans = append(orphans, c.orphan(l, x))
 		case protocol.UnknownIncarnation, protocol.Decided, protocol.Held:
 			if x.Incarnation != c.self {
-				unclear++
+				earlier++
 			}
 			left[x] = verdict
 		case protocol.Foreign, protocol.NotYet, protocol.Running:
 		}
 	}
-	l.unclear = unclear
-	if unclear == 0 && c.hold.Load() == hold || canary.On(canary.SweptDespiteHeld) {
+	l.left = len(left)
+	if earlier == 0 && c.hold.Load() == hold || canary.On(canary.SweptDespiteHeld) {
 		l.swept = true
 		l.setLowWater()
 	}
