@@ -82,6 +82,9 @@ func (c *Client) join(ctx context.Context, id dtc.TxID, opts *dtc.TxOptions, con
 	if err != nil {
 		return fmt.Errorf("%w; asked what became of it: %w", conflict, err)
 	}
+	if t.State == "active" { // a later one already, begun since: only its own caller knows when it is complete
+		return c.outcomeOf(c.await(ctx, id, t.XID))
+	}
 	its := dtc.TxOptions{}
 	if opts != nil {
 		its = *opts

@@ -461,3 +461,40 @@ func TestClientReady(t *testing.T) {
 		t.Errorf("nobody there: %v", err)
 	}
 }
+
+// TestClientRunCommitsNoOther: an id that was taken when it was to be begun, and was begun
+// anew by somebody else when it was looked at. That one is still growing.
+func TestClientRunCommitsNoOther(t *testing.T) {
+	a := newAPI(t, dtc.Config{}, dtchttp.ControlOptions{})
+	b := newAPI(t, dtc.Config{}, dtchttp.ControlOptions{}) // what it is after the restart
+	direct := newClient(t, b.URL, nil)
+	if ok, err := newClient(t, a.URL, nil).Execute(t.Context(), "tx", branch("orders", "")); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if _, _, err := direct.Begin(t.Context(), "tx", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := direct.Enlist(t.Context(), "tx", branch("orders", "")); err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/begin") {
+			a.h.ServeHTTP(w, r)
+			return
+		}
+		b.h.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	err := newClient(t, front.URL, nil).Run(ctx, "tx", func(context.Context, *dtchttp.ClientTx) error {
+		t.Error("the function was called for an id that is taken")
+		return nil
+	})
+	if !errors.Is(err, dtc.ErrInDoubt) {
+		t.Errorf("%v; want it in doubt", err)
+	}
+	if doc, err := direct.Transaction(t.Context(), "tx"); err != nil || doc.State != "active" {
+		t.Errorf("the other one: %+v, %v", doc, err)
+	}
+}
