@@ -81,3 +81,15 @@ type NoLogError struct{ Dir string }
 func (e *NoLogError) Error() string {
 	return fmt.Sprintf("wal: there is no decision log in %s", e.Dir)
 }
+
+// ChangedError says that files of a log which was sound went away or changed while they
+// were read, as they do beside a coordinator that uses it. It is no damage: open the log
+// once more.
+type ChangedError struct {
+	Err error // what the reader came upon
+}
+
+// Error implements error.
+func (e *ChangedError) Error() string {
+	return "wal: the log changed while it was read, read it again: " + e.Err.Error()
+}

@@ -2,7 +2,6 @@ package wal
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
 
@@ -90,7 +89,7 @@ func (r *Reader) Verify() (Report, error) {
 
 // Replay calls fn for each good record up to the end or to the damage, oldest
 // first. An error of fn ends the replay and is returned; otherwise the error is
-// that of Verify. It may be called more than once.
+// that of Verify, or a [*ChangedError]. It may be called more than once.
 func (r *Reader) Replay(fn func(txlog.Entry) error) error {
 	var stop error
 	err := r.found.replay(func(e txlog.Entry) error {
@@ -101,7 +100,7 @@ func (r *Reader) Replay(fn func(txlog.Entry) error) error {
 	case stop != nil:
 		return stop
 	case err != nil:
-		return fmt.Errorf("the log changed while it was read, read it again: %w", err)
+		return &ChangedError{err}
 	default:
 		return r.damage
 	}

@@ -57,6 +57,22 @@ func openLog(dir string) (*wal.Reader, string, error) {
 		dir, filepath.Join(dir, demo.LogDir))
 }
 
+// steady calls look with a reader of the log in a directory, and again for as long as a
+// coordinator that uses the log takes away what is being read. What look makes of a
+// reader is not to outlive an error.
+func steady(r *wal.Reader, place string, look func(*wal.Reader) error) error {
+	for again := 0; ; again++ {
+		err := look(r)
+		var changed *wal.ChangedError
+		if !errors.As(err, &changed) || again == 20 { // checkpoints are far apart
+			return err
+		}
+		if r, err = wal.OpenReadOnly(place, nil); err != nil {
+			return err
+		}
+	}
+}
+
 // advice adds to an error of a log what to do about it.
 func advice(err error) error {
 	var corrupt *wal.CorruptError

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dtc-project/dtc/cmd/dtc/internal/logview"
+	"github.com/dtc-project/dtc/wal"
 )
 
 func logExplainCommand() *cobra.Command {
@@ -25,11 +26,15 @@ that the caller gave it, or its XID.`,
 	}
 	data := dataFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r, _, err := openLog(*data)
+		r, place, err := openLog(*data)
 		if err != nil {
 			return err
 		}
-		found, err := logview.Find(r, args[0])
+		var found []*logview.History
+		err = steady(r, place, func(r *wal.Reader) (err error) {
+			found, err = logview.Find(r, args[0])
+			return err
+		})
 		for _, h := range found {
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), strings.Join(h.Sentences(), "\n")); err != nil {
 				return err

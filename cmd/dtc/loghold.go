@@ -54,7 +54,7 @@ func holdCommand(use, short, long string, hold bool) *cobra.Command {
 			return err
 		}
 		if !hold { // a look first: what has nothing to release is not written to
-			s, err := count(r)
+			s, err := count(r, dir)
 			if err != nil {
 				return advice(err)
 			}

@@ -59,7 +59,7 @@ participants has answered; it is in doubt as long as the log holds no decision.`
 		if err != nil {
 			return err
 		}
-		s, err := count(r)
+		s, err := count(r, dir)
 		if err != nil {
 			return advice(err)
 		}
@@ -81,7 +81,16 @@ type openTx struct {
 	begun    time.Time
 }
 
-func count(r *wal.Reader) (*statReport, error) {
+// count counts what the log in a directory holds, which may be in use.
+func count(r *wal.Reader, dir string) (s *statReport, err error) {
+	err = steady(r, dir, func(r *wal.Reader) error {
+		s, err = countOnce(r)
+		return err
+	})
+	return s, err
+}
+
+func countOnce(r *wal.Reader) (*statReport, error) {
 	files, err := r.Verify()
 	if err != nil {
 		return nil, err
