@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -60,7 +62,7 @@ the median of the rounds.`,
 		show := progressTo(cmd.ErrOrStderr())
 		for i, n := range callers {
 			show(fmt.Sprintf("%d of %d: %d callers, about %v", i+1, len(callers), n, slice*time.Duration(3*rounds+3)))
-			row, err := benchOne(data, measure.Setup{Callers: n, Rounds: rounds, Slice: slice, Plain: plain})
+			row, err := benchOne(cmd.Context(), data, measure.Setup{Callers: n, Rounds: rounds, Slice: slice, Plain: plain})
 			if err != nil {
 				show("")
 				return err
@@ -77,7 +79,7 @@ the median of the rounds.`,
 }
 
 // benchOne measures one row in a directory of its own.
-func benchOne(data string, s measure.Setup) (row benchRow, err error) {
+func benchOne(ctx context.Context, data string, s measure.Setup) (row benchRow, err error) {
 	if s.Dir, err = os.MkdirTemp(data, "dtc-bench-"); err != nil {
 		return row, fmt.Errorf("bench needs a directory in which it can make files, see --data: %w", err)
 	}
@@ -86,7 +88,18 @@ func benchOne(data string, s measure.Setup) (row benchRow, err error) {
 			err = gone
 		}
 	}()
-	m, err := measure.Compare(s)
+	var m measure.Row
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		m, err = measure.Compare(s)
+		done <- err
+	}()
+	select {
+	case <-ctx.Done(): // it goes on until the process ends, which is now
+		return row, errors.New("bench: interrupted")
+	case err = <-done:
+	}
 	return benchRow{
 		Callers: m.Callers, TxPerS: m.TxPerS, BarePerS: m.BarePerS, Ratio: m.Ratio, FsyncsPerTx: m.FsyncsPerTx,
 		P50us: float64(m.P50.Nanoseconds()) / 1e3, P99us: float64(m.P99.Nanoseconds()) / 1e3,

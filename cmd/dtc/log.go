@@ -33,6 +33,7 @@ func dataFlag(cmd *cobra.Command) *string {
 // openLog reads the log in a data directory: in the directory itself, or in
 // "log" below it.
 func openLog(dir string) (*wal.Reader, string, error) {
+	endBySignal()
 	if dir == "" {
 		return nil, "", usagef("say with --data DIR which log: the directory that the coordinator was given")
 	}

@@ -48,6 +48,11 @@ func main() {
 	os.Exit(code)
 }
 
+// endBySignal lets a signal end the process from now on, as it does a program that knows
+// nothing of signals. Who reads a file, or waits for a person or for room in a pipe, does
+// not see that a context has ended.
+func endBySignal() { signal.Reset(os.Interrupt, syscall.SIGTERM) }
+
 // usageError says that the command line is wrong.
 type usageError struct{ error }
 

@@ -51,6 +51,11 @@ func (s *server) run(ctx context.Context) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	// What is written to a pipe that nobody reads any more is lost, and nothing else: the
+	// signal would end the process, as if it had crashed.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 	defer s.secondSignal(ctx)()
 
 	if err := s.secure(); err != nil {
@@ -82,8 +87,8 @@ func (s *server) run(ctx context.Context) error {
 	failpoint.Hit(failpoint.ServeOpened)
 	s.control.Use(s.c)
 	failpoint.Hit(failpoint.ServeReady)
-	if err := s.banner(); err != nil {
-		return errors.Join(err, s.c.Close())
+	if err := s.banner(); err != nil { // it serves all the same: participants wait for it
+		s.log.Warn("what the server says of itself could not be written", "error", err.Error())
 	}
 	var wg sync.WaitGroup
 	watching, stop := context.WithCancel(ctx)

@@ -66,3 +66,28 @@ func TestTxResolveAsks(t *testing.T) {
 	answer("yes", "committed").want(t, exitDone, "no more")
 	call(t, "tx", "show", "order-1", "--server", r.URL).want(t, exitDone, "committed")
 }
+
+// TestTxResolveIsInterrupted: who is asked may also go.
+func TestTxResolveIsInterrupted(t *testing.T) {
+	r, _ := waiting(t, "order-1")
+	_, terminal := openTerminal(t)
+	cmd := program(t, "tx", "resolve", "order-1", "b", "committed", "--reason", "gone", "--server", r.URL)
+	cmd.Stdin = terminal
+	asked, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer asked.Close()
+	cmd.Stderr = w
+	ended := started(t, cmd)
+	_ = w.Close()
+	var text []byte
+	for b := make([]byte, 256); !bytes.Contains(text, []byte("Type yes")); {
+		n, err := asked.Read(b)
+		if err != nil {
+			t.Fatalf("%v after %q", err, text)
+		}
+		text = append(text, b[:n]...)
+	}
+	interrupted(t, cmd, ended, syscall.SIGINT)
+}

@@ -115,6 +115,7 @@ func confirmed(in io.Reader, out io.Writer, question string) error {
 	if !ok || !demo.IsTerminal(f) {
 		return usagef("nobody can be asked here: say --yes if that is what you want")
 	}
+	endBySignal()
 	if _, err := fmt.Fprint(out, question); err != nil {
 		return err
 	}
