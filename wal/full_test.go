@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -152,27 +153,56 @@ func TestOthersFillTheDisk(t *testing.T) {
 	}
 }
 
+// limits are the two ways in which there is no room.
+var limits = map[error]func(*vfs.Mem, int64){
+	syscall.ENOSPC: (*vfs.Mem).LimitSpace,
+	syscall.EDQUOT: (*vfs.Mem).LimitQuota,
+}
+
 // TestOpenInLittleRoom: what was begun can finish where a whole segment has no room.
 func TestOpenInLittleRoom(t *testing.T) {
 	mem := vfs.NewMem()
 	l, tt := told(t, keeping(mem), 30)
 	must(t, l.Close())
-	for _, room := range []int64{100, 2200} {
+	for full, limit := range limits {
 		next := mem.Kill()
-		next.LimitSpace(room)
-		l, n, err := tt.check(next)
-		if room == 100 {
-			if !errors.Is(err, syscall.ENOSPC) {
-				t.Errorf("in %d bytes: %v", room, err)
-			}
-			continue
+		limit(next, 100)
+		if _, _, err := tt.check(next); !errors.Is(err, full) {
+			t.Errorf("in 100 bytes: %v", err)
 		}
+		next = mem.Kill()
+		limit(next, 2200)
+		l, n, err := tt.check(next)
 		must(t, err)
 		if n != len(tt.all) || l.Room() == nil {
 			t.Errorf("%d of %d records, and room for new work: %v", n, len(tt.all), l.Room())
 		}
 		must(t, tt.tell(l, tt.next(), true))
+		tt.rewind(n)
 		_ = l.Close() // there need not be room for its mark
+	}
+}
+
+// TestCheckpointOnFullDisk: one whose name may not be durable gets it anew, but where there
+// is no room for that the log opens all the same.
+func TestCheckpointOnFullDisk(t *testing.T) {
+	mem, tt := withCheckpoint(t)
+	for _, path := range slices.Concat(files(mem, ".free"), files(mem, ".tmp")) {
+		mem.RemoveFile(path) // else there is the room that these give back
+	}
+	for room := int64(100); room < 40<<10; room += 100 {
+		opened := 0
+		for _, limit := range limits {
+			next := mem.Kill()
+			limit(next, room)
+			if l, _, err := tt.check(next); err == nil {
+				opened++
+				_ = l.Close() // there need not be room for its mark
+			}
+		}
+		if opened == 1 {
+			t.Fatalf("in %d bytes it opens for one kind of limit, and not for the other", room)
+		}
 	}
 }
 

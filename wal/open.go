@@ -196,7 +196,7 @@ func (l *Log) firstSegment(h *segmentHeader, batches []byte) (vfs.File, error) {
 	least := segmentHeaderSize + int64(len(batches)) + smallestRoom
 	for h.size = max(l.segmentSize, least); ; h.size = max(h.size/2, least) {
 		f, err := createSegment(l.fs, &l.names, h, batches, spare{})
-		if !errors.Is(err, syscall.ENOSPC) || h.size == least {
+		if !full(err) || h.size == least {
 			return f, err
 		}
 	}

@@ -3,7 +3,6 @@ package wal
 import (
 	"errors"
 	"path/filepath"
-	"syscall"
 
 	"github.com/dtc-project/dtc/internal/vfs"
 )
@@ -23,7 +22,7 @@ func (l *Log) renew(found *contents) error {
 	if err == nil {
 		err = l.names.publish(tmp, c.path)
 	}
-	if errors.Is(err, syscall.ENOSPC) {
+	if full(err) {
 		return remove(l.fs, tmp)
 	}
 	return err

@@ -103,10 +103,18 @@ func (s *store) room() error {
 		return nil
 	}
 	remedy := "make room on its disk"
+	if errors.Is(*short, syscall.EDQUOT) {
+		remedy = "make room, or raise the quota of its owner"
+	}
 	if errors.Is(*short, syscall.EMFILE) || errors.Is(*short, syscall.ENFILE) {
 		remedy = "close files, or raise the limit of file descriptors"
 	}
 	return fmt.Errorf("%w: %s: %w", txlog.ErrNoRoom, remedy, *short)
+}
+
+// full reports whether there was no room, on the disk or in what a quota allows.
+func full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // stock fills the store up to the reserve, with the file for the mark of a clean

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/dtc-project/dtc/internal/canary"
@@ -283,7 +282,7 @@ func (l *Log) markClean() error {
 	}
 	failpoint.Hit(failpoint.WALCleanSynced)
 	err = l.writeClean()
-	if err != nil && (l.store.room() != nil || errors.Is(err, syscall.ENOSPC)) {
+	if err != nil && (l.store.room() != nil || full(err)) {
 		// The disk is full, even if the store never noticed because it had all that
 		// it wants. What is in it is room for the mark.
 		if free := l.store.take(0); free.path != "" {

@@ -20,6 +20,7 @@ type faults struct {
 	writeErr   error
 	limited    bool
 	spaceBytes int64
+	spaceErr   error
 }
 
 // Counts returns the counts so far.
@@ -61,10 +62,15 @@ func (m *Mem) FailWrite(k, keep int, err error) {
 
 // LimitSpace leaves room for files to grow by bytes in all; then ENOSPC. What is
 // removed or cut gives its room back.
-func (m *Mem) LimitSpace(bytes int64) {
+func (m *Mem) LimitSpace(bytes int64) { m.limit(bytes, syscall.ENOSPC) }
+
+// LimitQuota is LimitSpace where a quota sets the limit; then EDQUOT.
+func (m *Mem) LimitQuota(bytes int64) { m.limit(bytes, syscall.EDQUOT) }
+
+func (m *Mem) limit(bytes int64, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.faults.limited, m.faults.spaceBytes = true, bytes
+	m.faults.limited, m.faults.spaceBytes, m.faults.spaceErr = true, bytes, err
 }
 
 func (m *Mem) take(bytes int64) error {
@@ -72,7 +78,7 @@ func (m *Mem) take(bytes int64) error {
 		return nil
 	}
 	if bytes > m.faults.spaceBytes {
-		return syscall.ENOSPC
+		return m.faults.spaceErr
 	}
 	m.faults.spaceBytes -= bytes
 	return nil
