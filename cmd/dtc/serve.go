@@ -42,7 +42,7 @@ next start finishes.`,
 		}
 		s := &server{
 			cfg: cfg, sources: src, out: cmd.OutOrStdout(), json: *output == "json",
-			log: newLogger(cfg, cmd.ErrOrStderr()), began: time.Now(),
+			log: newLogger(cfg, cmd.ErrOrStderr()), audit: newAudit(cfg, cmd.ErrOrStderr()), began: time.Now(),
 		}
 		return s.run(cmd.Context())
 	}

@@ -33,6 +33,7 @@ type server struct {
 	out     io.Writer
 	json    bool
 	log     *slog.Logger
+	audit   *slog.Logger
 	began   time.Time
 
 	metrics  *telemetry.Metrics
@@ -187,7 +188,7 @@ func (s *server) serve(web *http.Server) error {
 
 func (s *server) controlOptions() *dtchttp.ControlOptions {
 	o := &dtchttp.ControlOptions{
-		Logger: s.log, MaxInFlight: s.cfg.MaxRequests,
+		Logger: s.audit, MaxInFlight: s.cfg.MaxRequests,
 		Describe: func(id string) (string, string) { return s.fleet.Describe(id) },
 	}
 	if s.cfg.Auth() {

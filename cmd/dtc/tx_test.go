@@ -130,3 +130,13 @@ func TestTxWithoutAServer(t *testing.T) {
 	call(t, "tx", "list", "--server", r.URL, "--token-file", mine).want(t, exitDone, "nothing")
 	call(t, "tx", "retry", "x", "--server", r.URL, "--token-file", mine).want(t, exitFailed, "operator", "403")
 }
+
+// TestAuditHasNoLevel: what an operator did is written whatever else is not.
+func TestAuditHasNoLevel(t *testing.T) {
+	r := serve(t, nil, "--data", dataDir(t), "--log-level", "error")
+	r.want(404, "POST", "/v1/transactions/order-1/retry", "")
+	r.stop()
+	if got := r.log.String(); !strings.Contains(got, "operator action") || strings.Contains(got, "listening") {
+		t.Errorf("it logged %q", got)
+	}
+}
