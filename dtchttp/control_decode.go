@@ -21,6 +21,7 @@ const (
 	controlMaxTime     = time.Hour
 	controlMaxPage     = 1000
 	controlPage        = 100
+	controlPageBytes   = 4 << 20 // of a list of transactions: half of what a [Client] reads
 )
 
 // controlRequest is what the body of a call says. A call takes some of the fields.

@@ -274,3 +274,52 @@ func TestControlOrphans(t *testing.T) {
 		})
 	})
 }
+
+// TestControlListOfLongTexts: what waits is listed also when there is much to say of it.
+// A page that takes megabytes for each of its transactions has fewer of them.
+func TestControlListOfLongTexts(t *testing.T) {
+	const members, transactions = 40, 80
+	text := errors.New(strings.Repeat("x", 4<<10))
+	var cfg dtc.Config
+	var branches []dtc.Branch
+	for i := range members {
+		id := fmt.Sprint("p", i)
+		cfg.Participants = append(cfg.Participants, dtc.ParticipantFuncs{
+			ParticipantID: id,
+			PrepareFunc:   func(context.Context, dtc.Branch) (dtc.Vote, error) { return dtc.VoteCommit, nil },
+			CommitFunc:    func(context.Context, dtc.Branch) error { return text },
+		})
+		branches = append(branches, dtc.Branch{Participant: id})
+	}
+	cfg.CompletionWait = -1
+	a := newAPI(t, cfg, dtchttp.ControlOptions{})
+	for range transactions {
+		if _, err := a.c.Execute(t.Context(), dtc.NewTxID(), branches...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := 0 // texts that there are by now: each branch has been called once
+	for info := range a.c.Transactions(dtc.Filter{}) {
+		for _, b := range info.Branches {
+			for b.LastError == "" {
+				time.Sleep(time.Millisecond)
+				now, err := a.c.Transaction(info.TxID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b = now.Branches[slices.IndexFunc(now.Branches, func(o dtc.BranchInfo) bool { return o.Participant == b.Participant })]
+			}
+			long += len(b.LastError)
+		}
+	}
+	listed := 0
+	for _, err := range newClient(t, a.URL, nil).Transactions(t.Context(), dtchttp.TransactionsFilter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed++
+	}
+	if listed != transactions || long < 8<<20 {
+		t.Errorf("%d of %d transactions are listed, with %d bytes of texts", listed, transactions, long)
+	}
+}

@@ -1,6 +1,7 @@
 package dtchttp
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -64,20 +65,27 @@ func (h *ControlHandler) list(c *controlCall) *partProblem {
 		f.Before = x
 	}
 	answer := struct {
-		Transactions []Transaction `json:"transactions"`
-		Next         *string       `json:"next"`
-	}{Transactions: []Transaction{}}
+		Transactions []json.RawMessage `json:"transactions"`
+		Next         *string           `json:"next"`
+	}{Transactions: []json.RawMessage{}}
 	since := c.RememberedSince()
 	var last string
+	bytes := 0
 	for info := range c.Transactions(f) {
 		// Branches that the sweep found share the XID of their transaction; a page
 		// ends between two XIDs.
 		x := info.XID.String()
-		if len(answer.Transactions) >= limit && x != last {
+		text, err := json.Marshal(newTransaction(info, since))
+		if err != nil { // it holds strings, numbers and times of our own
+			return partTrouble(http.StatusInternalServerError, "internal", err.Error())
+		}
+		n := len(answer.Transactions)
+		if full := n >= limit || n > 0 && bytes+len(text) > controlPageBytes; full && x != last {
 			answer.Next = &last
 			break
 		}
-		answer.Transactions, last = append(answer.Transactions, newTransaction(info, since)), x
+		answer.Transactions, last = append(answer.Transactions, text), x
+		bytes += len(text)
 	}
 	partWrite(c.w, http.StatusOK, "application/json", answer)
 	return nil
