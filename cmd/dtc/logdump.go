@@ -51,7 +51,10 @@ func logDumpCommand() *cobra.Command {
 		Use:   "dump",
 		Short: "Print every record of the log",
 		Long: `dump prints a line for each record: its position, when it was written, its kind,
-the transaction and what is said of it. With -o json each line is an object.`,
+the transaction and what is said of it. With -o json each line is an object.
+
+A busy coordinator may take away what is not printed yet, when it makes a checkpoint:
+then the dump ends in the middle, says so, and exits with 1. Run it again.`,
 		Args: cobra.NoArgs,
 	}
 	data := dataFlag(cmd)
