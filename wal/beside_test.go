@@ -587,3 +587,35 @@ func TestOutcomesAreKept(t *testing.T) {
 		}
 	})
 }
+
+// TestOutcomesOutliveTheClock: a wall clock that is set forward by more than the time for
+// which outcomes are remembered makes checkpoints drop none.
+func TestOutcomesOutliveTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, set := range []bool{true, false} {
+			o := keeping(vfs.NewMem())
+			o.OutcomeLimit, o.OutcomeRetention = 0, time.Hour
+			l, tt := told(t, o, 0)
+			must(t, tt.until(l, func() bool { synctest.Wait(); return l.Checkpoints().Made > 1 }))
+			time.Sleep(2 * time.Hour)
+			if set {
+				wal.SetClock(l, 2*time.Hour)
+			}
+			made := l.Checkpoints().Made
+			must(t, tt.until(l, func() bool { synctest.Wait(); return l.Checkpoints().Made > made }))
+			must(t, l.Close())
+			l, err := wal.Open(dir, o)
+			must(t, err)
+			forgotten := false
+			must(t, l.Replay(func(e txlog.Entry) error {
+				_, horizon := e.Record.(*txlog.Horizon)
+				forgotten = forgotten || horizon
+				return nil
+			}))
+			must(t, l.Close())
+			if forgotten == set {
+				t.Errorf("the clock was set: %v, and outcomes are forgotten: %v", set, forgotten)
+			}
+		}
+	})
+}

@@ -238,7 +238,7 @@ func (l *Log) free(segments []segment, old checkpointHeader) error {
 // foldInto writes the checkpoint to a file and makes its bytes durable.
 func (l *Log) foldInto(path string, segments []segment) (checkpointHeader, error) {
 	k := &l.keeper
-	f := newFold(l.outcomeLimit, l.outcomeRetention)
+	f := newFold(l.outcomeLimit, l.outcomeRetention, l.clock.now())
 	base := k.last
 	var before *checkpointFile
 	if base.number > 0 {

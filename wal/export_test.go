@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"runtime"
+	"time"
 
 	"github.com/dtc-project/dtc/txlog"
 )
@@ -18,6 +19,9 @@ func WaitQueued(l *Log, n int) {
 		l.mu.Unlock()
 	}
 }
+
+// SetClock makes it as if the wall clock had been set forward since the log was opened.
+func SetClock(l *Log, by time.Duration) { l.clock.wall -= int64(by) }
 
 // WaitWritten returns when n records have been written.
 func WaitWritten(l *Log, n int) {

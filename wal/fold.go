@@ -22,6 +22,7 @@ import (
 type fold struct {
 	limit int           // of outcomes; 0: none
 	keep  time.Duration // of outcomes; 0: for ever
+	now   int64         // by which they expire
 
 	history []stamped[*txlog.Incarnation]
 	hold    stamped[*txlog.Hold]
@@ -55,8 +56,8 @@ type openTx struct {
 	resolved []stamped[*txlog.Resolution]
 }
 
-func newFold(limit int, keep time.Duration) *fold {
-	return &fold{limit: limit, keep: keep, open: make(map[txlog.Ref]*openTx)}
+func newFold(limit int, keep time.Duration, now int64) *fold {
+	return &fold{limit: limit, keep: keep, now: now, open: make(map[txlog.Ref]*openTx)}
 }
 
 // readBase takes in the checkpoint before, but for its outcomes.
@@ -253,7 +254,7 @@ func (f *fold) writeLogged(w *checkpointWriter) error {
 func (f *fold) writeOutcomes(w *checkpointWriter, fsys vfs.FS, before *checkpointFile, stop func() bool) error {
 	expired := int64(-1 << 63)
 	if f.keep > 0 {
-		expired = w.h.time - int64(f.keep)
+		expired = f.now - int64(f.keep)
 		if canary.On(canary.DropOutcomesEarly) {
 			expired += int64(f.keep) / 2
 		}

@@ -51,6 +51,7 @@ type Log struct {
 	done   chan struct{} // closed when the writer has ended
 	stats  counters
 
+	clock  clock
 	begin  atomic.Uint64 // there is a durable checkpoint up to here
 	keeper keeper
 
@@ -82,6 +83,20 @@ type batch struct {
 	told    bool // err is set
 }
 
+// clock tells when what is remembered expires.
+type clock struct {
+	opened time.Time // when the log was opened
+	wall   int64     // what the wall clock said then
+}
+
+// now is the time by the wall clock, but no later than what has passed since the log was
+// opened makes it: a clock that is set forward, as one that was wrong when the machine
+// started, expires nothing.
+func (c *clock) now() int64 {
+	now := time.Now()
+	return min(now.UnixNano(), c.wall+int64(now.Sub(c.opened)))
+}
+
 // Batches of this size cost little more than small ones for each write.
 const maxBatchSize = 256 << 10
 
@@ -94,6 +109,8 @@ func newLog(dir string, o Options, lock vfs.Lock) *Log {
 		failed: make(chan struct{}), stuck: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.work.L = &l.mu
+	l.clock.opened = time.Now()
+	l.clock.wall = l.clock.opened.UnixNano()
 	l.keeper.wake, l.keeper.stop, l.keeper.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	l.disk = newWatched(o.FS, o.StallLimit, l.stalled)
 	l.keeper.fs = newWatched(o.FS, o.StallLimit, l.stalled)
