@@ -242,9 +242,12 @@ func TestCallerListingFollowsTheService(t *testing.T) {
 	if p.Listing() || p.probing.Load() {
 		t.Error("asks again at once")
 	}
-	p.nextProbe.Store(0)
+	p.nextProbe.Store(time.Now().AddDate(10, 0, 0).UnixNano()) // the clock has been set back
 	if p.Listing() {
 		t.Error("listing without a good answer")
+	}
+	if !p.probing.Load() {
+		t.Fatal("it will not be asked for years")
 	}
 	answer <- good
 	p.probes.Wait()
@@ -260,7 +263,7 @@ func TestCallerListingFollowsTheService(t *testing.T) {
 		if err := ask(good); err != nil || !p.Listing() {
 			t.Fatal(err)
 		}
-		p.nextProbe.Store(time.Now().Add(time.Hour).UnixNano())
+		p.nextProbe.Store(time.Now().Add(callProbePlain).UnixNano())
 		if err := ask(callReply{status: status}); err == nil || p.Listing() {
 			t.Errorf("%d: %v, listing %v; want an error, and plain", status, err, p.Listing())
 		}
