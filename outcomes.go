@@ -142,5 +142,7 @@ func (o *outcomes) since(now time.Time) time.Time {
 	if since == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, since)
+	// Who asks reads the clock as it is now: what was just forgotten ended later by it if it
+	// was set forward.
+	return time.Unix(0, since+max(0, now.UnixNano()-o.steady(now).UnixNano()))
 }

@@ -126,3 +126,19 @@ func TestSetClock(t *testing.T) {
 		}
 	}
 }
+
+// TestSinceAfterSetClock: what ended after the time that is shown is remembered, for those
+// who read the clock as it was set.
+func TestSinceAfterSetClock(t *testing.T) {
+	for _, step := range []time.Duration{0, 2 * time.Hour, -2 * time.Hour} {
+		o := newOutcomes(10, time.Hour)
+		ended, now := clockSet(o.opened.Add(time.Minute), step), clockSet(o.opened.Add(63*time.Minute), step)
+		o.add(outcomeKey("id"), remembered{at: o.steady(ended).UnixNano()})
+		if lookFor(o, outcomeKey("id"), now) != nil {
+			t.Fatal("it is remembered for too long")
+		}
+		if since := o.since(now); since.UnixNano() <= ended.UnixNano() {
+			t.Errorf("the clock was set by %v: what ended at %v is forgotten, and all is said to be remembered since %v", step, ended, since)
+		}
+	}
+}
