@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,7 +14,8 @@ import (
 	"github.com/dtc-project/dtc/wal"
 )
 
-// busy returns a log that is in use, and what makes it grow by a checkpoint.
+// busy returns a log that is in use, and what makes it grow by a checkpoint, which takes
+// away what there was of files.
 func busy(t *testing.T) (dir string, checkpoint func()) {
 	t.Helper()
 	dir = t.TempDir()
@@ -30,7 +33,12 @@ func busy(t *testing.T) (dir string, checkpoint func()) {
 	seq := uint64(0)
 	return dir, func() {
 		t.Helper()
-		for made := l.Checkpoints().Made; l.Checkpoints().Made == made; {
+		old, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+		if err != nil || len(old) == 0 {
+			t.Fatal(old, err)
+		}
+		newest := old[len(old)-1]
+		for _, err := os.Stat(newest); err == nil; _, err = os.Stat(newest) {
 			seq++
 			ref := txlog.Ref{Incarnation: 1, Seq: seq}
 			if err := errors.Join(
