@@ -11,9 +11,11 @@ import (
 
 // branchTx is what the application gets. It does not end by itself, and it begins with its
 // first statement, in one message, where the driver may keep statements on a connection.
+// When the function has returned it is closed: the connection is somebody else's then.
 type branchTx struct {
-	d *Database
-	s *session // used by whoever holds it
+	d    *Database
+	s    *session // used by whoever holds it
+	turn uint64   // of the function
 }
 
 var _ pgx.Tx = branchTx{}
@@ -47,10 +49,22 @@ func (d *Database) beginning() *pgx.Batch {
 	return &b
 }
 
+// tx begins, unless that was done, and returns the transaction. If that has failed, or the
+// function has returned, it is closed.
+func (b branchTx) tx(ctx context.Context) pgx.Tx {
+	if b.over() {
+		return pgx.FailedBatchResults(b.d.beginning(), pgx.ErrTxClosed).Tx()
+	}
+	_ = b.d.begin(ctx, b.s)
+	return b.s.tx
+}
+
+func (b branchTx) over() bool { return b.s.turn.Load() != b.turn }
+
 // first begins the transaction and sends its first statement with it. It returns nil if the
 // statement is to be sent in the ordinary way.
 func (b branchTx) first(ctx context.Context, sql string, args []any) pgx.BatchResults {
-	if b.s.tx != nil || !b.d.keeps {
+	if b.over() || b.s.tx != nil || !b.d.keeps {
 		return nil
 	}
 	if len(args) > 0 {
@@ -83,6 +97,9 @@ func (b branchTx) first(ctx context.Context, sql string, args []any) pgx.BatchRe
 // Exec begins the transaction first, if there are no arguments: then sql may be several
 // statements, which a batch does not take.
 func (b branchTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	if endsTransaction(sql) {
+		return pgconn.CommandTag{}, errNotYours
+	}
 	if len(args) > 0 {
 		if results := b.first(ctx, sql, args); results != nil {
 			tag, err := results.Exec()
@@ -92,6 +109,9 @@ func (b branchTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.Com
 			return tag, err
 		}
 	}
+	if b.over() {
+		return pgconn.CommandTag{}, pgx.ErrTxClosed
+	}
 	if err := b.d.begin(ctx, b.s); err != nil {
 		return pgconn.CommandTag{}, err
 	}
@@ -100,6 +120,10 @@ func (b branchTx) Exec(ctx context.Context, sql string, args ...any) (pgconn.Com
 
 // Query implements [pgx.Tx].
 func (b branchTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	if endsTransaction(sql) {
+		rows, err := pgx.FailedBatchResults(b.d.beginning(), errNotYours).Query()
+		return rows, err
+	}
 	if results := b.first(ctx, sql, args); results != nil {
 		rows, err := results.Query()
 		if err != nil {
@@ -108,8 +132,7 @@ func (b branchTx) Query(ctx context.Context, sql string, args ...any) (pgx.Rows,
 		}
 		return &firstRows{Rows: rows, results: results}, nil
 	}
-	_ = b.d.begin(ctx, b.s) // if it fails, so does what follows
-	return b.s.tx.Query(ctx, sql, args...)
+	return b.tx(ctx).Query(ctx, sql, args...)
 }
 
 // QueryRow implements [pgx.Tx].
@@ -123,36 +146,34 @@ func (b branchTx) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 
 // Begin makes a savepoint.
 func (b branchTx) Begin(ctx context.Context) (pgx.Tx, error) {
-	_ = b.d.begin(ctx, b.s)
-	return b.s.tx.Begin(ctx)
+	return b.tx(ctx).Begin(ctx)
 }
 
 // CopyFrom implements [pgx.Tx].
 func (b branchTx) CopyFrom(ctx context.Context, table pgx.Identifier, columns []string, rows pgx.CopyFromSource) (int64, error) {
-	_ = b.d.begin(ctx, b.s)
-	return b.s.tx.CopyFrom(ctx, table, columns, rows)
+	return b.tx(ctx).CopyFrom(ctx, table, columns, rows)
 }
 
 // SendBatch implements [pgx.Tx].
 func (b branchTx) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
-	_ = b.d.begin(ctx, b.s)
-	return b.s.tx.SendBatch(ctx, batch)
+	return b.tx(ctx).SendBatch(ctx, batch)
 }
 
 // Prepare implements [pgx.Tx].
 func (b branchTx) Prepare(ctx context.Context, name, sql string) (*pgconn.StatementDescription, error) {
-	_ = b.d.begin(ctx, b.s)
-	return b.s.tx.Prepare(ctx, name, sql)
+	return b.tx(ctx).Prepare(ctx, name, sql)
 }
 
 // LargeObjects implements [pgx.Tx].
 func (b branchTx) LargeObjects() pgx.LargeObjects {
-	_ = b.d.begin(b.s.ctx, b.s)
-	return b.s.tx.LargeObjects()
+	return b.tx(b.s.ctx).LargeObjects()
 }
 
-// Conn returns the connection, in the transaction.
+// Conn returns the connection, in the transaction; nil if the function has returned.
 func (b branchTx) Conn() *pgx.Conn {
+	if b.over() {
+		return nil
+	}
 	_ = b.d.begin(b.s.ctx, b.s)
 	return b.s.conn.Conn()
 }

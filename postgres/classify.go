@@ -23,7 +23,7 @@ const (
 	codeSyntax        = "42601"
 	codeNoSlot        = "53200" // max_prepared_transactions
 	codeReadOnly      = "25006" // the transaction is, or the server: a standby
-	codeProtocol      = "08P01"
+	codeProtocol      = "08P01" // a pooler's; the server's own, for a statement with too few arguments
 )
 
 // sqlState returns the SQLSTATE of an error that the server sent, or "".
@@ -50,7 +50,25 @@ func gone(err error) bool {
 		"25P03", "25P04": // idle in a transaction, or in it, for too long
 		return true
 	}
-	return code[:2] == "08" || code == "53300" || code == "53400"
+	return code[:2] == "08" && !(code == codeProtocol && severity(err) == severityError) || code == "53300" || code == "53400"
+}
+
+// severityError is the severity of what concerns one transaction alone. Above it the
+// connection ends, or the server.
+const severityError = "ERROR"
+
+// severity returns that of an error that the server sent, in English; "" if it sent none, as
+// poolers do.
+func severity(err error) string {
+	var e *pgconn.PgError
+	var s *ServerError
+	switch {
+	case errors.As(err, &s):
+		return s.severity
+	case errors.As(err, &e):
+		return e.SeverityUnlocalized
+	}
+	return ""
 }
 
 // isTransient reports whether statements that failed may succeed when they are executed
@@ -80,7 +98,7 @@ func safe(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	return &ServerError{Code: e.Code, Message: withoutData(e.Code, e.Message), Remedy: remedies[e.Code]}
+	return &ServerError{Code: e.Code, Message: withoutData(e.Code, e.Message), Remedy: remedies[e.Code], severity: e.SeverityUnlocalized}
 }
 
 // withoutData takes out of a message what it quotes, where that may be a value: it is about
@@ -101,6 +119,8 @@ type ServerError struct {
 	Message string
 	// Remedy says what to do, if that is known.
 	Remedy string
+
+	severity string
 }
 
 // Error implements error.

@@ -17,7 +17,8 @@ var (
 	errClosed   = errors.New("the database was closed as a participant")
 	errOver     = errors.New("the transaction has ended")
 	errPanicked = errors.New("the function given to Do panicked")
-	errMissed   = errors.New("the function given to Do was not called: its context ended while another call was in the branch")
+	errMissed   = errors.New("a function given to Do was not called: another call was in the branch until its context ended, or had made the call itself")
+	errWithin   = errors.New("a function given to Do has called Do for the same branch, which would wait for itself: use the transaction that it was given")
 )
 
 // session is a branch's transaction on its connection, from its first statement until
@@ -25,6 +26,7 @@ var (
 type session struct {
 	sem    chan struct{} // held by whoever uses what stands from conn on
 	missed atomic.Bool   // a call of Do gave up before its function was called
+	turn   atomic.Uint64 // goes up when a function begins and when it returns
 
 	mu   sync.Mutex
 	over bool               // the application is to do no more in it
@@ -112,9 +114,10 @@ func drop(c *pgx.Conn) {
 // has returned.
 //
 // If fn fails, or panics, or could not be called, the whole transaction will be rolled
-// back, even if the caller of Do goes on. Commit and Rollback of the pgx.Tx given to fn are refused; Begin makes
-// a savepoint. The context given to fn ends with ctx and when the transaction is rolled
-// back under it.
+// back, even if the caller of Do goes on. Commit and Rollback of the pgx.Tx given to fn are refused, and so are
+// statements that do the same; Begin makes a savepoint. It is closed when fn has returned. The context given
+// to fn ends with ctx and when the transaction is rolled back under it. A call of Do with it, for the same
+// branch, fails: it would wait for itself.
 func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Context, q pgx.Tx) error) error {
 	// The session stands in the table before the branch is enlisted: from then on it
 	// may be rolled back, and whoever does that must find it.
@@ -128,6 +131,10 @@ func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Conte
 			d.forget(xid, s)
 		}
 		return err
+	}
+	if ctx.Value(s) != nil {
+		s.missed.Store(true)
+		return fmt.Errorf("postgres: %s: %w", d.id, errWithin)
 	}
 	if err := s.lock(ctx); err != nil {
 		s.missed.Store(true)
@@ -160,7 +167,9 @@ func (d *Database) do(ctx context.Context, s *session, fn func(ctx context.Conte
 	s.during(cancel)
 	defer s.during(nil)
 	s.err = errPanicked // unless it returns
-	err = fn(ctx, branchTx{d, s})
+	turn := s.turn.Add(1)
+	defer s.turn.Add(1)
+	err = fn(context.WithValue(ctx, s, true), branchTx{d, s, turn})
 	switch s.err = err; {
 	case err == nil && s.broken != nil:
 		s.err = s.broken

@@ -25,6 +25,7 @@ const (
 // phase.
 type onceQueries struct {
 	table, name  string // of the evidence: as errors of the server name it, and with its schema
+	names        *strings.Replacer
 	lock, record string
 	seal, look   string
 	extend       string
@@ -37,7 +38,7 @@ type onceQueries struct {
 func onceQueriesOf(prefix string, tables []string) onceQueries {
 	names := strings.NewReplacer("{low}", tables[1], "{once}", tables[2], "{fence}", tables[3])
 	q := onceQueries{
-		table: prefix + "_once", name: tables[2],
+		table: prefix + "_once", name: tables[2], names: names,
 		lock: lock, record: record,
 		seal: "INSERT INTO {once} AS o (participant, log, tx_id, incarnation, nonce, seq, state, at)" +
 			" VALUES ($1, $2, $3, $4, $5, $6, '" + stateSealed + "', clock_timestamp())" +
@@ -134,10 +135,11 @@ func (q onceQueries) message(e evidence) (string, error) {
 	if e.request != nil {
 		request = bytesLiteral(string(e.request))
 	}
+	// The values first: a name of a schema may look like a placeholder of one.
 	locks := strings.NewReplacer("$1", "'"+e.key+"'", "$2", participant, "$3", log)
 	records := strings.NewReplacer("$1", participant, "$2", log, "$3", bytesLiteral(string(e.txID)),
 		"$4", e.incarnation, "$5", e.nonce, "$6", e.seqn, "$7", request)
-	return locks.Replace(q.lock) + "; " + records.Replace(q.record) + "; COMMIT", nil
+	return q.names.Replace(locks.Replace(lock)) + "; " + q.names.Replace(records.Replace(record)) + "; COMMIT", nil
 }
 
 // queue adds the same to a batch, with statements that the server has planned before.

@@ -139,7 +139,7 @@ func (d *Database) answer(ctx context.Context, b dtc.Branch, s *session, results
 // the server, or one that has ended the connection.
 func doubtful(err error) bool {
 	var e *pgconn.PgError
-	return !errors.As(err, &e) || gone(err) || e.SeverityUnlocalized != "" && e.SeverityUnlocalized != "ERROR"
+	return !errors.As(err, &e) || gone(err) || e.SeverityUnlocalized != "" && e.SeverityUnlocalized != severityError
 }
 
 // recordAndCommit sends the lock, the evidence and COMMIT in one go.
@@ -160,11 +160,11 @@ func (d *Database) recordAndCommit(ctx context.Context, c *pgx.Conn, e evidence)
 
 // queueEvidence adds them to a batch, as statements that are planned once per connection.
 func (d *Database) queueEvidence(ctx context.Context, c *pgx.Conn, batch *pgconn.Batch, e evidence) error {
-	lock, err := c.Prepare(ctx, "dtc lock "+d.q.once.name, d.q.once.lock)
+	lock, err := prepareOnce(ctx, c, d.q.once.lock)
 	if err != nil {
 		return err
 	}
-	record, err := c.Prepare(ctx, "dtc "+d.q.once.name, d.q.once.record)
+	record, err := prepareOnce(ctx, c, d.q.once.record)
 	if err != nil {
 		return err
 	}

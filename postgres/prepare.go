@@ -182,7 +182,7 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 		// database of the server. What stands there is not this work. The rollback that
 		// follows undoes it, if it is in this database.
 		return dtc.VoteAbort, fmt.Errorf("postgres: %s: something else is prepared under the name of the branch: %w", d.id, safe(err))
-	case gone(err):
+	case doubtful(err):
 		drop(s.conn.Conn())
 		return dtc.VoteAbort, d.noAnswer("prepare", err)
 	}
@@ -211,7 +211,7 @@ func (d *Database) proveAndPrepare(ctx context.Context, c *pgx.Conn, p proof) ([
 	if !d.keeps {
 		return c.PgConn().Exec(ctx, d.q.message(p)).ReadAll()
 	}
-	statement, err := c.Prepare(ctx, "dtc "+d.q.branch, d.q.prove) // once
+	statement, err := prepareOnce(ctx, c, d.q.prove)
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +220,12 @@ func (d *Database) proveAndPrepare(ctx context.Context, c *pgx.Conn, p proof) ([
 		drop(c) // somebody has said DISCARD or DEALLOCATE ALL
 	}
 	return results, err
+}
+
+// prepareOnce has the server plan a statement, once per connection. Its name is made of its
+// text, and is short: the server looks at the first 63 bytes of a name.
+func prepareOnce(ctx context.Context, c *pgx.Conn, sql string) (*pgconn.StatementDescription, error) {
+	return c.Prepare(ctx, sql, sql)
 }
 
 // commitRead commits a transaction that has written nothing, and reports whether that was

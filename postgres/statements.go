@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -64,8 +65,13 @@ func parsePayload(b []byte) (p payload, err error) {
 		return p, fmt.Errorf("%d statements; at most %d are allowed", n, maxStatements)
 	}
 	for i, st := range p.Statements {
-		if st.SQL == "" {
+		switch {
+		case st.SQL == "":
 			return p, fmt.Errorf("statement %d is empty", i+1)
+		case strings.Contains(st.SQL, "\x00"):
+			return p, fmt.Errorf("statement %d contains NUL, which the server does not take", i+1)
+		case endsTransaction(st.SQL):
+			return p, fmt.Errorf("statement %d ends the transaction: a branch is ended by the coordinator alone", i+1)
 		}
 	}
 	return p, nil

@@ -217,9 +217,9 @@ func TestRefuses(t *testing.T) {
 func TestDoGivesUp(t *testing.T) {
 	w := newWorld(t, servers.SharedPostgres(t))
 	c := open(t, w.db)
-	err := c.Run(t.Context(), "gives-up", func(ctx context.Context, tx *dtc.Tx) error {
-		return w.db.Do(ctx, tx, func(ctx context.Context, q pgx.Tx) error {
-			over, cancel := context.WithCancel(ctx)
+	err := c.Run(t.Context(), "gives-up", func(outer context.Context, tx *dtc.Tx) error {
+		return w.db.Do(outer, tx, func(ctx context.Context, q pgx.Tx) error {
+			over, cancel := context.WithCancel(outer)
 			cancel()
 			err := w.db.Do(over, tx, func(context.Context, pgx.Tx) error { t.Error("it was called"); return nil })
 			if !errors.Is(err, context.Canceled) {

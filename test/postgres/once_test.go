@@ -135,7 +135,7 @@ func TestRefusedOnce(t *testing.T) {
 		{"statement 2 affected 1 rows; it must affect 2", []postgres.Statement{{SQL: "SELECT 1"}, {SQL: "INSERT INTO token VALUES ($1)", Rows: &two}, {SQL: "SELECT 1/0"}}},
 		{"statement 2: division by zero", []postgres.Statement{{SQL: "INSERT INTO token VALUES ($1)"}, {SQL: "SELECT 1/0"}, {SQL: "SELECT 1", Rows: &two}}},
 		{"statement 2: division by zero", []postgres.Statement{{SQL: "INSERT INTO token VALUES ($1)"}, {SQL: "SELECT 1/0"}}},
-		{"statement 1 ended the transaction", []postgres.Statement{{SQL: "COMMIT"}, {SQL: "INSERT INTO token VALUES ($1)"}}},
+		{"statement 1 ends the transaction", []postgres.Statement{{SQL: "COMMIT"}, {SQL: "INSERT INTO token VALUES ($1)"}}},
 		{"23503", []postgres.Statement{{SQL: "INSERT INTO token VALUES ($1)"}, {SQL: "INSERT INTO whole VALUES (7)"}}},
 		{"23503", []postgres.Statement{{SQL: "INSERT INTO token VALUES ($1)"}, {SQL: "INSERT INTO whole VALUES (7)", Rows: nil}, {SQL: "/**/ SELECT 1"}}},
 	} {
