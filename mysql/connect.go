@@ -18,6 +18,13 @@ func speak(ctx context.Context, c driver.Connector, prefix string) (queries, err
 		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
 	}
 	q := queriesOf(prefix, isMariaDB(version))
+	var schema sql.NullString
+	if err := db.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&schema); err != nil {
+		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
+	}
+	if schema.Valid {
+		q = q.in(schema.String)
+	}
 	snapshots, err := texts(db.QueryContext(ctx, "SELECT VARIABLE_NAME FROM information_schema.SYSTEM_VARIABLES"+
 		" WHERE VARIABLE_NAME = 'INNODB_SNAPSHOT_ISOLATION'"))
 	if q.mariadb && err != nil {
@@ -31,10 +38,12 @@ func speak(ctx context.Context, c driver.Connector, prefix string) (queries, err
 
 func (d *Database) openFinish(c driver.Connector, isolation string, conns int) *sql.DB {
 	db := sql.OpenDB(settled{c, []string{
-		"SET SESSION TRANSACTION ISOLATION LEVEL " + isolation,
-		// A host that vanishes leaves its session, and with it the lock on a branch that
+		"SET SESSION TRANSACTION ISOLATION LEVEL " + isolation + ", READ WRITE",
+		// What the server does with a commit, an empty text or a statement without a key is
+		// not to depend on what an application likes. A host that vanishes leaves its session, and with it the lock on a branch that
 		// was being finished, to the server, which waits for hours unless it is told.
-		"SET SESSION autocommit = 1, SESSION innodb_lock_wait_timeout = 1, SESSION wait_timeout = 20",
+		"SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN', SESSION sql_mode = 'STRICT_TRANS_TABLES'," +
+			" SESSION innodb_lock_wait_timeout = 1, SESSION wait_timeout = 20",
 		d.q.remember(),
 	}})
 	db.SetMaxOpenConns(conns)

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/dtc-project/dtc"
 )
@@ -13,6 +14,8 @@ import (
 var (
 	errClosed = errors.New("the database was closed as a participant")
 	errOver   = errors.New("the transaction has ended")
+	errMissed = errors.New("a function given to Do was not called: another call was in the branch until its context ended, or had made the call itself")
+	errWithin = errors.New("a function given to Do has called Do for the same branch, which would wait for itself: use the branch that it was given")
 )
 
 // session is a branch on its connection, from its first statement until it is finished
@@ -21,6 +24,7 @@ type session struct {
 	sem    chan struct{} // held by whoever uses what follows
 	ctx    context.Context
 	cancel context.CancelFunc // ends what the application does in it
+	missed atomic.Bool        // a call of Do gave up before its function was called
 
 	conn     *sql.Conn // nil before it has begun and after it has ended
 	name     string    // as the XA statements take it
@@ -103,10 +107,11 @@ func drop(conn *sql.Conn) {
 // with the same branch; two calls at once wait for one another. The branch is prepared
 // when the function given to [dtc.Coordinator.Run] has returned.
 //
-// If fn fails, or panics, or a statement of the [Tx] fails, the whole transaction will be
-// rolled back, even if the caller of Do goes on. The errors of statements are
+// If fn fails, or panics, or could not be called, or a statement of the [Tx] fails, the whole
+// transaction will be rolled back, even if the caller of Do goes on. The errors of statements are
 // [*ServerError]s, from which errors.As gets the driver's own. The context given to fn ends with ctx and
-// when the transaction is rolled back under it.
+// when the transaction is rolled back under it. A call of Do with it, for the same branch,
+// fails: it would wait for itself.
 func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Context, q *Tx) error) error {
 	// The session stands in the table before the branch is enlisted: from then on it
 	// may be rolled back, and whoever does that must find it. It is enlisted whatever fails:
@@ -122,7 +127,12 @@ func (d *Database) Do(ctx context.Context, tx *dtc.Tx, fn func(ctx context.Conte
 	if failed != nil {
 		return failed
 	}
+	if ctx.Value(s) != nil {
+		s.missed.Store(true)
+		return fmt.Errorf("mysql: %s: %w", d.id, errWithin)
+	}
 	if err := s.lock(ctx); err != nil {
+		s.missed.Store(true)
 		return err
 	}
 	defer s.unlock()
@@ -149,7 +159,7 @@ func (d *Database) do(ctx context.Context, b dtc.Branch, s *session, fn func(ctx
 	defer context.AfterFunc(s.ctx, cancel)()
 	s.tx.ctx = ctx
 	s.err = errors.New("the function given to Do panicked") // unless it returns
-	err = fn(ctx, s.tx)
+	err = fn(context.WithValue(ctx, s, true), s.tx)
 	s.err = err
 	switch {
 	case err == nil && s.ctx.Err() != nil:

@@ -60,6 +60,9 @@ func (d *Database) onceSession(ctx context.Context, b dtc.Branch) (dtc.Vote, err
 		return d.shut(ctx, b, errGone)
 	}
 	defer d.forget(b.XID, s)
+	if s.err == nil && s.missed.Load() {
+		s.err = errMissed
+	}
 	switch {
 	case s.err != nil:
 		return d.abandon(ctx, b, s, s.err)

@@ -122,6 +122,9 @@ func (d *Database) prepareSession(ctx context.Context, b dtc.Branch, s *session)
 			d.forget(b.XID, s)
 		}
 	}()
+	if s.err == nil && s.missed.Load() {
+		s.err = errMissed
+	}
 	switch {
 	case s.err != nil:
 		err := s.err

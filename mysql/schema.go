@@ -76,11 +76,24 @@ CREATE TABLE IF NOT EXISTS {prefix}_fence (
 `
 
 // tables returns the names of the tables.
-func (q queries) tables() []string { return []string{q.branch, q.lowWater, q.once, q.fence} }
+func (q queries) tables() []string {
+	return []string{q.prefix + "_branch", q.prefix + "_low_water", q.prefix + "_once", q.prefix + "_fence"}
+}
+
+// in returns the statements over the tables in that schema, wherever a session has moved to:
+// the row of a branch that went elsewhere would not be found.
+func (q queries) in(schema string) queries {
+	schema = "`" + strings.ReplaceAll(schema, "`", "``") + "`."
+	for _, table := range []*string{&q.branch, &q.lowWater, &q.once, &q.fence} {
+		*table = schema + *table
+	}
+	return q
+}
 
 // queries are the statements over the tables of one prefix. Names of branches stand in
 // them as literals: of their characters none means anything to SQL.
 type queries struct {
+	prefix           string
 	branch, lowWater string
 	once, fence      string
 	start            string // an expression: when the server was started, in seconds
@@ -101,7 +114,7 @@ func queriesOf(prefix string, mariadb bool) queries {
 		status = "information_schema.GLOBAL_STATUS"
 	}
 	return queries{
-		branch: prefix + "_branch", lowWater: prefix + "_low_water", once: prefix + "_once", fence: prefix + "_fence",
+		prefix: prefix, branch: prefix + "_branch", lowWater: prefix + "_low_water", once: prefix + "_once", fence: prefix + "_fence",
 		// Both count from the same reading of the clock, SET TIMESTAMP included, so the
 		// difference is the same for as long as the server runs.
 		start: "(SELECT CAST(UNIX_TIMESTAMP() AS SIGNED) - CAST(VARIABLE_VALUE AS SIGNED) FROM " +

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // Tx is what the application works with: a branch on its connection. Its methods are
@@ -188,6 +189,9 @@ func plainRead(query string) bool {
 	s := strings.ToLower(quoted.ReplaceAllString(query, " q "))
 	if strings.ContainsAny(s, `'"`+"`"+`\@#;`) || strings.Contains(s, "/*") || strings.Contains(s, "--") {
 		return false
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return false // a name that the patterns do not see
 	}
 	all := words.FindAllString(s, -1)
 	if len(all) == 0 || all[0] != "select" {

@@ -134,7 +134,7 @@ func (w *world) believes(t *testing.T, h *holder, other *mysql.Database, b dtc.B
 		if len(told) > 0 {
 			t.Fatalf("it was told before the server has kept it: %v", <-told)
 		}
-		return w.count(t, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'INSERT INTO dtc_low_water%'") == 1
+		return w.count(t, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'INSERT INTO %dtc_low_water %'") == 1
 	})
 	if !lost {
 		h.release(t)
@@ -182,7 +182,7 @@ func TestFenceIsKept(t *testing.T) {
 				t.Fatalf("answered: %v", <-answer)
 			}
 			return w.count(t, `SELECT (SELECT MAX(incarnation) FROM dtc_fence) = 2 AND COUNT(*) = ? FROM information_schema.PROCESSLIST
-				WHERE INFO LIKE 'UPDATE dtc_fence%' OR INFO LIKE 'INSERT INTO dtc_low_water%'`, i+1) == 1
+				WHERE INFO LIKE 'UPDATE %dtc_fence %' OR INFO LIKE 'INSERT INTO %dtc_low_water %'`, i+1) == 1
 		})
 	}
 	h.crash(t, answers...)
