@@ -17,6 +17,10 @@ const stateSealed = "sealed"
 // its way. No error of the server has the number.
 const codeTaken = 45000
 
+// checked is a condition: an error of the INSERT before has not undone what the branch has done;
+// see unlessRemembered.
+const checked = " AND (@@unique_checks OR @@foreign_key_checks)"
+
 // request returns the fingerprint of a request as it is compared, as a literal.
 func request(fingerprint [16]byte) string {
 	if fingerprint == ([16]byte{}) {
@@ -76,7 +80,7 @@ func tooLate(x dtc.XID) string {
 // The server parses the message anew each time, all of it. So the statement that is executed
 // seldom is a text, which it does not look into before.
 func (q queries) commitOnce(b dtc.Branch, name string) string {
-	over := strings.ReplaceAll(q.latest+q.onceOver(b, stateCommitted), "'", "''")
+	over := strings.ReplaceAll(q.latest+q.onceOver(b, stateCommitted)+checked, "'", "''")
 	return "BEGIN NOT ATOMIC" +
 		" DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN" +
 		" BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; XA END " + name + "; XA ROLLBACK " + name + "; END;" +

@@ -8,7 +8,10 @@ import (
 	"github.com/dtc-project/dtc"
 )
 
-var errLate = errors.New("the branch comes too late: it was settled, or is below low water, or its incarnation has ended")
+var (
+	errLate      = errors.New("the branch comes too late: it was settled, or is below low water, or its incarnation has ended")
+	errUnchecked = errors.New("the id was rolled back before, and the session checks neither unique nor foreign keys: set unique_checks or foreign_key_checks")
+)
 
 // CanOnePhase implements [dtc.OnePhaser].
 func (d *Database) CanOnePhase(b dtc.Branch) bool {
@@ -139,6 +142,8 @@ func (d *Database) taken(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 		return d.shut(ctx, b, errLate)
 	case stands < b.XID.Incarnation.Number:
 		d.unfence(b.XID.Log)
+	case o.there: // sealed below it, which is taken over but for one reason
+		return d.shut(ctx, b, errUnchecked)
 	}
 	return dtc.VoteAbort, dtc.NoAnswer(fmt.Errorf("mysql: %s: the row of the branch has just changed", d.id))
 }

@@ -158,6 +158,9 @@ func (d *Database) prepare(ctx context.Context, b dtc.Branch, s *session) (dtc.V
 		return abort("prepare", err)
 	}
 	steps := []string{row, "XA END " + s.name, "XA PREPARE " + s.name}
+	if d.q.mariadb {
+		steps = append([]string{unlessRemembered}, steps...)
+	}
 	err = d.execute(ctx, s.conn, steps...)
 	if number(err) == codeNull { // the session's first branch: the variable is not set
 		err = d.execute(ctx, s.conn, append([]string{d.q.remember()}, steps...)...)

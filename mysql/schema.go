@@ -108,6 +108,11 @@ const startVariable = "@dtc_server_start"
 // remember returns the statement that sets the variable.
 func (q queries) remember() string { return "SET " + startVariable + " = " + q.start }
 
+// unlessRemembered fails as the row would without the variable, before anything is written:
+// in a session that checks neither unique nor foreign keys, an error of an INSERT undoes what
+// the branch has written to tables that were empty.
+var unlessRemembered = fmt.Sprintf("IF %s IS NULL THEN SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = %d; END IF", startVariable, codeNull)
+
 func queriesOf(prefix string, mariadb bool) queries {
 	status := "performance_schema.global_status"
 	if mariadb {

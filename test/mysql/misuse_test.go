@@ -63,8 +63,10 @@ func TestDoWithinDo(t *testing.T) {
 	w := newWorld(t, servers.SharedMariaDB(t))
 	c := open(t, w.db)
 	for name, inner := range map[string]func(outer, ctx context.Context) (context.Context, context.CancelFunc){
-		"within":   func(_, ctx context.Context) (context.Context, context.CancelFunc) { return context.WithCancel(ctx) },
-		"gives-up": func(outer, _ context.Context) (context.Context, context.CancelFunc) { return context.WithDeadline(outer, time.Now()) },
+		"within": func(_, ctx context.Context) (context.Context, context.CancelFunc) { return context.WithCancel(ctx) },
+		"gives-up": func(outer, _ context.Context) (context.Context, context.CancelFunc) {
+			return context.WithDeadline(outer, time.Now())
+		},
 	} {
 		err := c.Run(t.Context(), dtc.TxID(name), func(outer context.Context, tx *dtc.Tx) error {
 			return w.db.Do(outer, tx, func(ctx context.Context, q *mysql.Tx) error {
@@ -104,6 +106,40 @@ func TestLocksUnseen(t *testing.T) {
 	}
 	if n := w.count(t, "SELECT COUNT(*) FROM dtc_branch WHERE state = 'committed'"); n != 1 {
 		t.Errorf("%d rows that prove: its lock was given up before the end", n)
+	}
+	w.clean(t)
+}
+
+// TestUnchecked: in a session that checks neither unique nor foreign keys, an error of an INSERT
+// undoes what its transaction has written to tables that were empty. Where that is met by the
+// row of a branch, the branch is not committed without its work.
+func TestUnchecked(t *testing.T) {
+	w := newDatabase(t, servers.SharedMariaDB(t))
+	w.pool = openPool(t, connector(t, w.dsn+"?unique_checks=0&foreign_key_checks=0"))
+	w.db = w.participant(t, "orders", nil)
+	ctx := background(t)
+	first := w.branch(1) // the first of its session
+	if v, err := w.db.Prepare(ctx, first); v != dtc.VoteCommit || err != nil {
+		t.Fatal(v, err)
+	}
+	if err := w.db.Commit(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	if _, n, err := w.effect(first.XID, "orders"); n != 1 || err != nil {
+		t.Errorf("committed in two phases, and %d rows, %v", n, err)
+	}
+	w.exec(t, "TRUNCATE token")
+	sealed, again := w.branch(2), w.branch(3)
+	again.TxID = sealed.TxID
+	if o, err := w.db.Settle(ctx, sealed); o != dtc.RolledBack || err != nil {
+		t.Fatal(o, err)
+	}
+	v, err := w.db.CommitOnePhase(ctx, again)
+	if v != dtc.VoteAbort || err == nil || !strings.Contains(err.Error(), "set unique_checks") {
+		t.Errorf("after the same id was rolled back: %v, %v", v, err)
+	}
+	if n := w.count(t, "SELECT COUNT(*) FROM token"); n != 0 {
+		t.Errorf("%d rows", n)
 	}
 	w.clean(t)
 }
