@@ -52,7 +52,10 @@
 //  2. Do not swallow database errors and vote commit.
 //  3. Give contexts on to the database. A function that ignores its context keeps
 //     the branch waiting.
-//  4. On SQLite set a busy timeout (and WAL mode, if readers should not wait); the
+//  4. Do not end the transaction, nor execute what commits by itself (on MariaDB CREATE, ALTER,
+//     TRUNCATE and their like). Where a Prepare does and does not vote to commit, the branch
+//     is rolled back with Rollback.
+//  5. On SQLite set a busy timeout (and WAL mode, if readers should not wait); the
 //     database has one writer at a time.
 //
 // A Guard starts no goroutine and needs no Close. Its methods may be called from

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/internal/canary"
@@ -117,7 +118,7 @@ func (g *Guard) answerRollback(ctx context.Context, tx *sql.Tx, b dtc.Branch) er
 	// A prepare that runs now holds the key, and the insert waits for its end.
 	// So nothing is acknowledged beside a prepare that may still succeed, below
 	// low water neither.
-	inserted, err := g.insertRow(ctx, tx, b, stateRolledBack, "")
+	inserted, err := g.insertRow(ctx, tx, b, stateRolledBack, "", time.Now().UnixMicro())
 	if err != nil {
 		return err
 	}

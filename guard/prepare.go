@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/internal/canary"
@@ -12,6 +13,10 @@ import (
 // ErrRefused is in the chain of Prepare's error when the branch is already over:
 // rolled back before, voted abort before, or below low water.
 var ErrRefused = errors.New("guard: prepare refused")
+
+// errEnded: what the function has done is durable, and it has not voted to commit. It is to
+// be rolled back like any other prepared work.
+var errEnded = errors.New("guard: the Prepare function ended its transaction by itself")
 
 // Prepare implements [dtc.Participant].
 func (g *Guard) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
@@ -23,7 +28,7 @@ func (g *Guard) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	if vote != dtc.VoteCommit && !errors.Is(err, dtc.ErrNoAnswer) {
 		g.countFinished(ctx, b.XID.Log)
 	}
-	if vote == dtc.VoteAbort && err != nil && !errors.Is(err, dtc.ErrNoAnswer) {
+	if vote == dtc.VoteAbort && err != nil && !errors.Is(err, dtc.ErrNoAnswer) && !errors.Is(err, errEnded) {
 		err = dtc.Refuse(err) // the vote is stored, and nothing is held
 	}
 	return vote, err
@@ -40,7 +45,8 @@ func (g *Guard) prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 
 	// Whatever goes wrong in the guard's own statements is no answer. An abort
 	// vote that is not stored might be followed by a commit vote.
-	inserted, err := g.insertRow(ctx, tx, b, statePrepared, "")
+	at := time.Now().UnixMicro()
+	inserted, err := g.insertRow(ctx, tx, b, statePrepared, "", at)
 	if err != nil {
 		return dtc.VoteAbort, dtc.NoAnswer(err)
 	}
@@ -75,7 +81,7 @@ func (g *Guard) prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	if canary.On(canary.ReadOnlyKeeps) && vote == dtc.VoteReadOnly && err == nil {
 		return vote, tx.Commit()
 	}
-	if undone := tx.Rollback(); err != nil && undone != nil {
+	if undone := tx.Rollback(); err != nil && undone != nil && !g.d.undoneBefore(undone) {
 		// The connection or the context is gone, which may be all that the error
 		// says. (Without an error the vote is the function's own.)
 		return dtc.VoteAbort, dtc.NoAnswer(err)
@@ -83,14 +89,15 @@ func (g *Guard) prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
 	if err != nil && (ctx.Err() != nil || g.isTransient(err)) {
 		return dtc.VoteAbort, dtc.NoAnswer(err)
 	}
-	return g.storeVote(ctx, b, vote, err)
+	return g.storeVote(ctx, b, vote, err, at)
 }
 
 // storeVote makes a vote that holds nothing durable, after everything that the
 // function did has been undone: also under a read-only vote, where nobody would
 // ever come to undo it. A vote of the same branch that was stored meanwhile, by
-// a copy of this prepare, is the first and wins.
-func (g *Guard) storeVote(ctx context.Context, b dtc.Branch, vote dtc.Vote, cause error) (dtc.Vote, error) {
+// a copy of this prepare, is the first and wins. If it is of this very call, at is its time,
+// and the function has ended the transaction that was undone.
+func (g *Guard) storeVote(ctx context.Context, b dtc.Branch, vote dtc.Vote, cause error, at int64) (dtc.Vote, error) {
 	state, reason := stateAborted, ""
 	switch {
 	case cause != nil:
@@ -109,7 +116,7 @@ func (g *Guard) storeVote(ctx context.Context, b dtc.Branch, vote dtc.Vote, caus
 		return noAnswer(err)
 	}
 	defer tx.Rollback()
-	inserted, err := g.insertRow(ctx, tx, b, state, reason)
+	inserted, err := g.insertRow(ctx, tx, b, state, reason, time.Now().UnixMicro())
 	if err != nil {
 		return noAnswer(err)
 	}
@@ -118,7 +125,13 @@ func (g *Guard) storeVote(ctx context.Context, b dtc.Branch, vote dtc.Vote, caus
 		if err != nil {
 			return noAnswer(err)
 		}
-		return r.vote()
+		if r.state != statePrepared || r.at != at {
+			return r.vote()
+		}
+		vote, cause = dtc.VoteAbort, errors.Join(errEnded, cause)
+		if err := g.withdraw(ctx, tx, b.XID, cause.Error()); err != nil {
+			return noAnswer(err)
+		}
 	}
 	if err := tx.Commit(); err != nil {
 		return noAnswer(err)
@@ -130,6 +143,9 @@ func (g *Guard) storeVote(ctx context.Context, b dtc.Branch, vote dtc.Vote, caus
 func (r row) vote() (dtc.Vote, error) {
 	switch r.state {
 	case statePrepared, stateCommitted:
+		if r.reason != "" {
+			return dtc.VoteAbort, fmt.Errorf("%w: %s", errEnded, r.reason)
+		}
 		return dtc.VoteCommit, nil
 	case stateReadOnly:
 		return dtc.VoteReadOnly, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/dtc-project/dtc"
 	"github.com/dtc-project/dtc/internal/canary"
@@ -14,7 +13,7 @@ import (
 
 // statements are the guard's queries, written once for all dialects.
 type statements struct {
-	insert, finish, read, payload            string
+	insert, finish, read, payload, withdraw  string
 	lowWater, raiseLowWater, insertLowWater  string
 	list, prunable, onlyPrimary, deleteWhere string
 }
@@ -24,9 +23,10 @@ func (d *dialect) statements(t tables) statements {
 		insert: d.insertVerb + " INTO " + t.branch +
 			" (participant, xid, log, incarnation, seq, state, reason, prepared_at, payload)" +
 			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)" + d.insertTail,
-		finish:  "UPDATE " + t.branch + " SET state = ? WHERE participant = ? AND xid = ? AND state = '" + statePrepared + "'",
-		read:    "SELECT state, reason FROM " + t.branch + " WHERE participant = ? AND xid = ?",
-		payload: "SELECT payload FROM " + t.branch + " WHERE participant = ? AND xid = ?",
+		finish:   "UPDATE " + t.branch + " SET state = ? WHERE participant = ? AND xid = ? AND state = '" + statePrepared + "'",
+		read:     "SELECT state, reason, prepared_at FROM " + t.branch + " WHERE participant = ? AND xid = ?",
+		withdraw: "UPDATE " + t.branch + " SET reason = ? WHERE participant = ? AND xid = ? AND state = '" + statePrepared + "'",
+		payload:  "SELECT payload FROM " + t.branch + " WHERE participant = ? AND xid = ?",
 
 		lowWater: "SELECT incarnation, seq FROM " + t.lowWater + " WHERE participant = ? AND log = ?",
 		raiseLowWater: "UPDATE " + t.lowWater + " SET incarnation = ?, seq = ?" +
@@ -46,7 +46,7 @@ func (d *dialect) statements(t tables) statements {
 		deleteWhere: "DELETE FROM " + t.branch + " WHERE participant = ? AND state <> '" + statePrepared + "' AND xid IN ",
 	}
 	for _, q := range []*string{
-		&s.insert, &s.finish, &s.read, &s.payload, &s.lowWater, &s.raiseLowWater,
+		&s.insert, &s.finish, &s.read, &s.payload, &s.withdraw, &s.lowWater, &s.raiseLowWater,
 		&s.insertLowWater, &s.list, &s.prunable,
 	} {
 		*q = d.bind(*q)
@@ -64,14 +64,14 @@ func (g *Guard) deleteXIDs(n int) string {
 // insertRow claims the branch: it reports false, and the transaction stays
 // usable, if a row stands. If another transaction is about to insert or delete
 // that row, it waits until that one has ended.
-func (g *Guard) insertRow(ctx context.Context, tx *sql.Tx, b dtc.Branch, state, reason string) (bool, error) {
+func (g *Guard) insertRow(ctx context.Context, tx *sql.Tx, b dtc.Branch, state, reason string, at int64) (bool, error) {
 	var payload []byte
 	if g.opts.KeepPayload && state == statePrepared {
 		payload = b.Payload
 	}
 	x := b.XID
 	res, err := tx.ExecContext(ctx, g.sql.insert, g.id, x.String(), x.Log.String(),
-		int64(x.Incarnation.Number), int64(x.Seq), state, clean(reason), time.Now().UnixMicro(), payload)
+		int64(x.Incarnation.Number), int64(x.Seq), state, clean(reason), at, payload)
 	return affectedOne(res, err)
 }
 
@@ -92,15 +92,24 @@ func affectedOne(res sql.Result, err error) (bool, error) {
 }
 
 // row is what stands about a branch; the zero row says that nothing does.
-type row struct{ state, reason string }
+type row struct {
+	state, reason string
+	at            int64 // in microseconds
+}
 
 func (g *Guard) readRow(ctx context.Context, tx *sql.Tx, x dtc.XID) (row, error) {
 	var r row
-	err := tx.QueryRowContext(ctx, g.sql.read, g.id, x.String()).Scan(&r.state, &r.reason)
+	err := tx.QueryRowContext(ctx, g.sql.read, g.id, x.String()).Scan(&r.state, &r.reason, &r.at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return row{}, nil
 	}
 	return r, err
+}
+
+// withdraw has a row that is prepared say why it is no vote to commit.
+func (g *Guard) withdraw(ctx context.Context, tx *sql.Tx, x dtc.XID, reason string) error {
+	_, err := tx.ExecContext(ctx, g.sql.withdraw, clean(reason), g.id, x.String())
+	return err
 }
 
 // withPayload fills in what was stored with the prepare, if it was.

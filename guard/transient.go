@@ -99,6 +99,13 @@ func transientSQLite(err error) bool {
 	return false
 }
 
+// undoneBefore reports whether a rollback has failed because there was nothing to roll back
+// any more: SQLite has done so where a trigger, a constraint or a full disk made it.
+func (d *dialect) undoneBefore(err error) bool {
+	var e interface{ Code() int }
+	return d.is == SQLite && errors.As(err, &e) && e.Code() == 1
+}
+
 // numberIn looks for an error in err's tree that is a struct with the named
 // integer field. Two common drivers give their code in no other way, and this
 // package imports no driver.
