@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -101,14 +102,18 @@ func safe(err error) error {
 	return &ServerError{Code: e.Code, Message: withoutData(e.Code, e.Message), Remedy: remedies[e.Code], severity: e.SeverityUnlocalized}
 }
 
+// quotes are those of the languages in which the server speaks, as lc_messages says.
+const quotes = "\"«»„“”‹›「」"
+
 // withoutData takes out of a message what it quotes, where that may be a value: it is about
 // data (class 22), or about a statement that cannot be read, and shows where.
 func withoutData(code, message string) string {
-	from, to := strings.Index(message, `"`), strings.LastIndex(message, `"`)
+	from, to := strings.IndexAny(message, quotes), strings.LastIndexAny(message, quotes)
 	if !strings.HasPrefix(code, "22") && code != codeSyntax || from == to {
 		return message
 	}
-	return message[:from] + "…" + message[to+1:]
+	_, last := utf8.DecodeRuneInString(message[to:])
+	return message[:from] + "…" + message[to+last:]
 }
 
 // ServerError is what PostgreSQL answered. It leaves out the detail, which quotes rows, and
