@@ -128,16 +128,6 @@ func Open(ctx context.Context, id string, pool *pgxpool.Pool, opts *Options) (*D
 	return d, nil
 }
 
-// own makes a pool like the application's, without what that does when it hands a
-// connection out and takes it back. It connects when it is used.
-func own(ctx context.Context, pool *pgxpool.Pool, conns int32) (*pgxpool.Pool, error) {
-	cfg := pool.Config() // a copy
-	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = conns, 0, 0
-	cfg.PrepareConn, cfg.AfterRelease = nil, nil
-	cfg.BeforeAcquire = nil //nolint:staticcheck // deprecated, and still called
-	return pgxpool.NewWithConfig(ctx, cfg)
-}
-
 func (d *Database) start(ctx context.Context, create string) error {
 	if err := d.probe(ctx); err != nil {
 		return err

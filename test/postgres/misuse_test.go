@@ -169,3 +169,40 @@ func TestDoWithinDo(t *testing.T) {
 	}
 	w.clean(t)
 }
+
+// TestReadOnlyByDefault: a role whose transactions are read-only unless they say otherwise, as
+// those of the branches do. What finishes says so too.
+func TestReadOnlyByDefault(t *testing.T) {
+	w := newWorld(t, servers.SharedPostgres(t))
+	pool := openPool(t, w.dsn+"&default_transaction_read_only=on")
+	db, err := postgres.Open(t.Context(), "orders", pool, &postgres.Options{TxOptions: pgx.TxOptions{AccessMode: pgx.ReadWrite}, TablePrefix: "own", PruneEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	s := newSeries()
+	first := s.branch("again")
+	mustCommitOnce(t, db, first)
+	again := s.branch("again")
+	mustSettle(t, db, again, dtc.Committed) // its evidence stands for this one from now on
+	adopted := s.branch("adopted")
+	adopted.Payload = []byte(`{"adopted":true}`)
+	w.exec(t, "BEGIN; INSERT INTO token VALUES ('adopted'); PREPARE TRANSACTION '"+postgres.Name(adopted.XID, "orders")+"'")
+	if v, err := db.Prepare(t.Context(), adopted); v != dtc.VoteCommit || err != nil {
+		t.Errorf("an adopted branch: %v, %v", v, err)
+	}
+	if err := db.Commit(t.Context(), adopted); err != nil {
+		t.Error(err)
+	}
+	rolled := s.branch("rolled-back")
+	if err := db.Rollback(t.Context(), rolled); err != nil {
+		t.Error(err)
+	}
+	end := s.branch("end")
+	end.LowWater = end.XID
+	mustCommitOnce(t, db, end)
+	if n, err := db.Prune(t.Context()); n == 0 || err != nil {
+		t.Errorf("%d rows dropped, %v", n, err)
+	}
+	w.clean(t)
+}
