@@ -169,10 +169,13 @@ func probePostgres(ctx context.Context, db *sql.DB, allowLossy bool) error {
 func probeMariaDB(ctx context.Context, db *sql.DB, allowLossy bool) error {
 	var version string
 	var flush int
-	err := db.QueryRowContext(ctx, "SELECT VERSION(), @@GLOBAL.innodb_flush_log_at_trx_commit").Scan(&version, &flush)
+	var autocommit bool
+	err := db.QueryRowContext(ctx, "SELECT VERSION(), @@GLOBAL.innodb_flush_log_at_trx_commit, @@autocommit").Scan(&version, &flush, &autocommit)
 	switch {
 	case err != nil:
 		return err
+	case !autocommit:
+		return fmt.Errorf("autocommit is off: every statement would leave its connection in a transaction; take it out of what the connections set")
 	case allowLossy || flush == 1:
 		return nil
 	}

@@ -86,3 +86,24 @@ func TestRolledBackUnderneath(t *testing.T) {
 		}
 	})
 }
+
+// TestWithoutAutocommit: sessions of MariaDB that leave a transaction open after every statement
+// are refused when the guard is made. No branch could begin in them.
+func TestWithoutAutocommit(t *testing.T) {
+	onEach(t, func(t *testing.T, d *database) {
+		if d.dialect != guard.MariaDB {
+			return
+		}
+		db, err := sql.Open("mysql", d.server.DSN(d.name)+"?autocommit=0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		_, err = guard.New(t.Context(), "stock", db, guard.MariaDB, guard.Funcs{
+			Prepare: func(context.Context, *sql.Tx, dtc.Branch) (dtc.Vote, error) { return dtc.VoteCommit, nil },
+		}, nil)
+		if err == nil || !strings.Contains(err.Error(), "autocommit is off") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
