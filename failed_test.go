@@ -58,6 +58,39 @@ func TestLogFailsBehind(t *testing.T) {
 	})
 }
 
+// TestLogFailsUnderRunTellsNothing: while the work for a transaction that the log did not take
+// is being undone, nobody is told that it was rolled back. The log may hold that its id has
+// committed before, as the next opening will say.
+func TestLogFailsUnderRunTellsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, disk := services("a")[0], vfs.NewMem()
+		down := fn("a")
+		down.PrepareFunc, down.InDoubtFunc = a.Prepare, a.InDoubt
+		down.RollbackFunc = func(context.Context, dtc.Branch) error { return dtc.NoAnswer(errors.New("down")) }
+		c := open(t, disk, &dtc.Config{Participants: []dtc.Participant{down}})
+		err := c.Run(t.Context(), "t", func(ctx context.Context, tx *dtc.Tx) error {
+			disk.FailSync(1)
+			_ = c.Hold(ctx, "it is forced to the log")
+			return tx.Enlist("a", nil)
+		})
+		if !errors.Is(err, dtc.ErrLogFailed) {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if o, err := c.Outcome(t.Context(), "t"); o != dtc.OutcomeUnknown || !errors.Is(err, dtc.ErrLogFailed) {
+			t.Errorf("its outcome is %s, %v", o, err)
+		}
+		info, err := c.Transaction("t")
+		if err != nil || info.Outcome != dtc.OutcomeUnknown || info.State != "rolling_back" || info.Reason.Code.String() != (dtc.Reason{}).Code.String() || !info.Ended.IsZero() {
+			t.Errorf("%+v, %v", info, err)
+		}
+		if _, err := c.Execute(t.Context(), "t", branches("a")...); !errors.Is(err, dtc.ErrLogFailed) && !errors.Is(err, dtc.ErrTxConflict) {
+			t.Errorf("the id again: %v", err)
+		}
+		_ = c.Close()
+	})
+}
+
 // TestLogFailsUnderRun: the log takes nothing more when the function of Run has returned.
 // Nobody is asked to prepare; but for those whom it enlisted work may have been done, and
 // they are told to undo it.

@@ -32,10 +32,13 @@ func (c *Coordinator) Outcome(_ context.Context, id TxID) (Outcome, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.held || t.m.State() == protocol.Doubtful {
+	switch {
+	case t.refused != nil:
+		return OutcomeUnknown, t.refused
+	case t.held || t.m.State() == protocol.Doubtful:
 		return OutcomeUnknown, ErrInDoubt
 	}
-	return t.m.Outcome(), nil
+	return t.outcome(), nil
 }
 
 // RememberedSince returns the time from which on every finished transaction is
@@ -151,10 +154,10 @@ func (c *Coordinator) describe(t *txn) TxInfo {
 // describe leaves out when it ended. The caller holds t.mu.
 func (t *txn) describe() TxInfo {
 	info := TxInfo{
-		TxID: t.id, XID: t.xid, State: t.word(), Held: t.held, Outcome: t.m.Outcome(),
+		TxID: t.id, XID: t.xid, State: t.word(), Held: t.held, Outcome: t.outcome(),
 		Started: t.started, Decided: t.decidedAt,
 	}
-	if t.m.Decision() == RolledBack {
+	if t.m.Decision() == RolledBack && t.refused == nil {
 		info.Reason = t.reason
 	}
 	for i, br := range t.branches {
@@ -176,7 +179,7 @@ func (t *txn) describe() TxInfo {
 
 // word returns the state of the transaction that people see. The caller holds t.mu.
 func (t *txn) word() string {
-	if o := t.m.Outcome(); o == Heuristic || t.ended && o != OutcomeUnknown {
+	if o := t.outcome(); o == Heuristic || t.ended && o != OutcomeUnknown {
 		return o.String()
 	}
 	return wireState(&t.m)

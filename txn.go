@@ -219,11 +219,7 @@ func (t *txn) perform(e protocol.Effect) {
 		t.ended = true
 		t.c.forget(t)
 		if f := t.c.cfg.Trace.Ended; f != nil {
-			o := t.m.Outcome()
-			if t.refused != nil {
-				o = OutcomeUnknown
-			}
-			f(t.trace(), o)
+			f(t.trace(), t.outcome())
 		}
 	}
 }
@@ -465,6 +461,16 @@ func (t *txn) watchHung() {
 
 // hungGrace is how long a call may outlive its context before it counts as hung.
 const hungGrace = 100 * time.Millisecond
+
+// outcome returns what may be told. Of a transaction that the log did not take that is nothing,
+// also while the work for it is undone: its id may have another outcome in the log. The caller
+// holds t.mu.
+func (t *txn) outcome() Outcome {
+	if t.refused != nil {
+		return OutcomeUnknown
+	}
+	return t.m.Outcome()
+}
 
 // refuse ends a transaction that was never begun.
 func (t *txn) refuse(err error) {
