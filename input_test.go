@@ -245,3 +245,27 @@ func contents(t *testing.T, dir string) map[string]string {
 	}
 	return all
 }
+
+// TestIDLikeAnXID: nothing can take the name by which what the sweep finds is looked at and
+// resolved. Those of another log are good names: of a coordinator above this one.
+func TestIDLikeAnXID(t *testing.T) {
+	c := open(t, vfs.NewMem(), &dtc.Config{Participants: participants(services("a"))})
+	defer closed(t, c)
+	x := dtc.XID{Log: c.ID(), Incarnation: dtc.Incarnation{Number: 1, Nonce: 7}, Seq: 3}
+	for _, theirs := range []bool{false, true} {
+		want := error(dtc.ErrBadRequest)
+		if theirs {
+			x.Log[0]++
+			want = nil
+		}
+		id := dtc.TxID(x.String())
+		_, err1 := c.Execute(t.Context(), id, branches("a")...)
+		err2 := c.Run(t.Context(), id+"0", func(_ context.Context, tx *dtc.Tx) error { return tx.Enlist("a", nil) })
+		_, _, err3 := c.Begin(id+"1", nil)
+		for _, err := range []error{err1, err2, err3} {
+			if !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", id, err, want)
+			}
+		}
+	}
+}

@@ -17,6 +17,11 @@ import (
 // id never runs twice at the same time. It returns either the new transaction,
 // or one to join, or what is remembered of an earlier one.
 func (c *Coordinator) begin(id TxID, fp [16]byte, lanes []*lane, branches []Branch, g *growth) (t *txn, join bool, past *remembered, err error) {
+	if strings.HasPrefix(string(id), "dtc.") {
+		if x, err := ParseXID(string(id)); err == nil && x.Log == c.log.ID() {
+			return nil, false, nil, fmt.Errorf("%w: the transaction id %s is the XID of a transaction of this log", ErrBadRequest, id)
+		}
+	}
 	t = c.newTxn(id, fp, lanes, branches)
 	t.growth = g // before anybody can find it
 	unused, warn := t, false

@@ -25,6 +25,8 @@ func (t *txn) mayOnePhase() {
 	}
 	if r.once.CanOnePhase(Branch{Participant: br.lane.id, Payload: br.payload, TxID: t.id, XID: t.xid, Fingerprint: t.fingerprint}) {
 		t.m.MayOnePhase()
+	} else {
+		t.m.MayBeDone()
 	}
 }
 

@@ -323,3 +323,52 @@ func TestOnePhaseHeld(t *testing.T) {
 		}
 	})
 }
+
+// TestTwoPhasesAfterOnePhase: a participant commits an id in one phase, the power takes the
+// answer and the record, and the same request runs again in two phases. The read-only vote
+// stands for a commit then, and who was told so is told nothing else after the next power loss.
+func TestTwoPhasesAfterOnePhase(t *testing.T) {
+	onePhase(t, dtc.Config{}, func(t *testing.T, c *dtc.Coordinator, x *single, disk *vfs.Mem) {
+		ok, err := c.Execute(t.Context(), "t", branches("x")...)
+		wants(t, "execute", ok, err, nil)
+		disk = disk.CrashWith(powerLoss)
+		y := twice{x.over(), make(chan struct{})}
+		y.OnePhase = false
+		forced := fn("forced")
+		cfg := &dtc.Config{Participants: []dtc.Participant{y, forced}}
+		c = open(t, disk, cfg)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			ok, err := c.Execute(t.Context(), "t", branches("x")...)
+			wants(t, "execute in two phases", ok, err, nil)
+		}()
+		time.Sleep(time.Second) // its beginning is written, and now made durable
+		if ok, err := c.Execute(t.Context(), "other", branches("forced")...); !ok {
+			t.Fatal(err)
+		}
+		close(y.vote)
+		<-done
+		disk = disk.CrashWith(powerLoss)
+		defer c.Close()
+		c = open(t, disk, cfg)
+		defer c.Close()
+		time.Sleep(time.Minute)
+		if o, err := c.Outcome(t.Context(), "t"); o != dtc.Committed {
+			t.Errorf("the outcome that was told is %s now: %v", o, err)
+		}
+		ok, err = c.Execute(t.Context(), "t", branches("x")...)
+		wants(t, "execute again", ok, err, nil)
+	})
+}
+
+// twice waits before it votes.
+type twice struct {
+	*single
+	vote chan struct{}
+}
+
+func (w twice) Prepare(ctx context.Context, b dtc.Branch) (dtc.Vote, error) {
+	<-w.vote
+	return w.single.Prepare(ctx, b)
+}

@@ -37,6 +37,10 @@ type OnePhaser interface {
 	// CanOnePhase reports whether this branch can be committed in one phase, if it
 	// turns out to be the only one of its transaction. Participant, Payload,
 	// TxID and XID are set. It must neither block nor panic.
+	//
+	// It must not say no of what it has taken before, as long as that may come again: if a power
+	// loss takes the record of a commit, the same request runs in two phases then, and while a
+	// read-only vote makes it committed once more, a rollback is told without being asked about.
 	CanOnePhase(b Branch) bool
 
 	// CommitOnePhase does what Prepare and Commit do, and keeps the evidence.

@@ -3,7 +3,8 @@ package dtc
 import "github.com/dtc-project/dtc/internal/protocol"
 
 // TxID is the caller's name for a transaction, and its idempotency key: 1 to 128
-// bytes of printable UTF-8 without spaces. It is never parsed.
+// bytes of printable UTF-8 without spaces. It means nothing, but it
+// must not be spelled like an XID of the same log: what the sweep finds is asked for by that.
 type TxID string
 
 // XID is the coordinator's name for a transaction, unique for ever. Its String

@@ -15,12 +15,12 @@ func speak(ctx context.Context, c driver.Connector, prefix string) (queries, err
 	defer db.Close()
 	version, err := versionOf(ctx, db)
 	if err != nil {
-		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
+		return queries{}, fmt.Errorf("the server's settings cannot be read: %w", safe(err))
 	}
 	q := queriesOf(prefix, isMariaDB(version))
 	var schema sql.NullString
 	if err := db.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&schema); err != nil {
-		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
+		return queries{}, fmt.Errorf("the server's settings cannot be read: %w", safe(err))
 	}
 	if schema.Valid {
 		q = q.in(schema.String)
@@ -28,7 +28,7 @@ func speak(ctx context.Context, c driver.Connector, prefix string) (queries, err
 	snapshots, err := texts(db.QueryContext(ctx, "SELECT VARIABLE_NAME FROM information_schema.SYSTEM_VARIABLES"+
 		" WHERE VARIABLE_NAME = 'INNODB_SNAPSHOT_ISOLATION'"))
 	if q.mariadb && err != nil {
-		return queries{}, fmt.Errorf("look at the server's settings: %w", safe(err))
+		return queries{}, fmt.Errorf("the server's settings cannot be read: %w", safe(err))
 	}
 	if len(snapshots) > 0 {
 		q.latest = "SET STATEMENT innodb_snapshot_isolation = 0 FOR "

@@ -34,7 +34,9 @@ type Options struct {
 	// PruneEvery is after how many finished branches rows below low water are
 	// dropped; 256 if zero, never by itself if negative.
 	PruneEvery int
-	// TwoPhases never commits in one phase, also where a transaction has one branch only.
+	// TwoPhases never commits in one phase, also where a transaction has one branch only. It is not
+	// to be switched on while requests may come again that were committed without it, see
+	// [dtc.OnePhaser].
 	TwoPhases bool
 	// RememberOnce is how long an id that was committed in one phase is remembered, so
 	// that it is not done again; 1 h if zero. At least as long as the coordinator keeps

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	errGone = errors.New("the work of this branch is not there: it was done by a process that has ended, or its connection was lost")
+	errGone = errors.New("the work of this branch is not there: it has no payload, and was done by a process that has ended, or on a connection that was lost, or never")
 	errBare = errors.New("no branch is prepared under this name with its row (see Proof)")
 )
 

@@ -29,7 +29,7 @@ func (f Finding) String() string { return fmt.Sprintf("%s is %s: %s", f.Setting,
 // transactions, and what may when there is more work. It needs no tables.
 func (d *Database) Findings(ctx context.Context) ([]Finding, error) {
 	fail := func(err error) ([]Finding, error) {
-		return nil, fmt.Errorf("look at the server's settings: %w", safe(err))
+		return nil, fmt.Errorf("the server's settings cannot be read: %w", safe(err))
 	}
 	version, err := versionOf(ctx, d.finish)
 	if err != nil {

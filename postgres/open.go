@@ -34,7 +34,8 @@ type Options struct {
 	// dropped, while others go on; 256 if zero, never by itself if negative.
 	PruneEvery int
 	// TwoPhases lets no branch be committed in one phase, also if it is the only one of its
-	// transaction.
+	// transaction. It is not to be switched on while requests may come again that were committed
+	// without it, see [dtc.OnePhaser].
 	TwoPhases bool
 	// RememberOnce is for how long at least it is kept that a transaction was committed in
 	// one phase; an hour if zero. It must not be less than the coordinator's

@@ -17,7 +17,7 @@ import (
 const tagPrepared = "PREPARE TRANSACTION"
 
 var (
-	errGone     = errors.New("the work of this branch is not there: it was done by a process that has ended, or its connection was lost")
+	errGone     = errors.New("the work of this branch is not there: it has no payload, and was done by a process that has ended, or on a connection that was lost, or never")
 	errWentOn   = errors.New("a statement of the transaction failed and the function went on; use a savepoint (Begin) around what may fail")
 	errReadOnly = errors.New("the transaction is read-only and can be no branch; set AccessMode in Options.TxOptions where all of them are to be")
 )

@@ -66,7 +66,7 @@ func look(ctx context.Context, pool *pgxpool.Pool) ([]Finding, error) {
 		current_setting('standard_conforming_strings'), pg_is_in_recovery(), (SELECT count(*) FROM pg_prepared_xacts)`).
 		Scan(&version, &prepared, &connections, &fsync, &synchronous, &pages, &conforming, &standby, &listed)
 	if err != nil {
-		return nil, fmt.Errorf("look at the server's settings: %w", safe(err))
+		return nil, fmt.Errorf("the server's settings cannot be read: %w", safe(err))
 	}
 	var all []Finding
 	add := func(when bool, f Finding) {

@@ -11,7 +11,7 @@ func (t *Tx) Clone() *Tx {
 // behave alike for ever.
 func (t *Tx) AppendKey(dst []byte) []byte {
 	dst = append(dst, byte(t.state), byte(t.outcome), byte(t.why), byte(t.whose+1),
-		byte(t.stopped), bits(t.logged, t.once), byte(len(t.branches)))
+		byte(t.stopped), bits(t.logged, t.once, t.mayBeDone), byte(len(t.branches)))
 	for i := range t.branches {
 		b := &t.branches[i]
 		dst = append(dst, byte(b.state), byte(b.vote), byte(b.open),

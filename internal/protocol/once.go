@@ -22,6 +22,12 @@ import "github.com/dtc-project/dtc/internal/canary"
 // its place, and is ignored otherwise.
 func (t *Tx) MayOnePhase() { t.once = t.state == Active && len(t.branches) == 1 }
 
+// MayBeDone says that the transaction has one branch and takes two phases, though its participant
+// may have committed the same id in one phase before, and the log have lost that. A read-only vote
+// may then be all that is left of a commit: the decision is forced like any other. It is said, and
+// ignored, as [Tx.MayOnePhase] is.
+func (t *Tx) MayBeDone() { t.mayBeDone = t.state == Active && len(t.branches) == 1 }
+
 // OnePhase reports whether the transaction commits in one phase.
 func (t *Tx) OnePhase() bool { return t.once }
 

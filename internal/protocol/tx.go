@@ -5,14 +5,15 @@ import "github.com/dtc-project/dtc/internal/canary"
 // Tx is one transaction: what the coordinator knows of it, and nothing else. The
 // zero value is not usable; see [New] and [Recover].
 type Tx struct {
-	state    State
-	outcome  Outcome
-	why      Code
-	whose    int  // the branch that caused the rollback, or -1
-	logged   bool // the prepare record was handed to the log
-	once     bool // it has one branch, which may commit in one phase
-	stopped  Code // a cancellation that came while the prepare record was forced
-	branches []branch
+	state     State
+	outcome   Outcome
+	why       Code
+	whose     int  // the branch that caused the rollback, or -1
+	logged    bool // the prepare record was handed to the log
+	once      bool // it has one branch, which may commit in one phase
+	mayBeDone bool // it has one branch, which may be committed: see [Tx.MayBeDone]
+	stopped   Code // a cancellation that came while the prepare record was forced
+	branches  []branch
 }
 
 // New returns a transaction without branches, in state [Active], with room for
@@ -260,7 +261,7 @@ func (t *Tx) decide(dst []Effect) []Effect {
 		if canary.On(canary.ReadOnlyDecides) && t.branches[0].vote == VoteReadOnly {
 			break
 		}
-		if t.branches[i].vote == VoteCommit {
+		if t.branches[i].vote == VoteCommit || t.mayBeDone {
 			t.state = Deciding
 			dst = append(dst, ForceCommit{})
 			if canary.On(canary.TellBeforeSync) {
