@@ -33,7 +33,7 @@ func (c *Coordinator) Outcome(_ context.Context, id TxID) (Outcome, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
-	case t.refused != nil:
+	case t.refused != nil: // just now
 		return OutcomeUnknown, t.refused
 	case t.held || t.m.State() == protocol.Doubtful:
 		return OutcomeUnknown, ErrInDoubt
@@ -199,6 +199,7 @@ func (c *Coordinator) Transaction(id TxID) (TxInfo, error) {
 		c.mu.Unlock()
 	}
 	switch {
+	case t.wasRefused():
 	case t != nil:
 		return c.describe(t), nil
 	case past != nil:

@@ -462,9 +462,8 @@ func (t *txn) watchHung() {
 // hungGrace is how long a call may outlive its context before it counts as hung.
 const hungGrace = 100 * time.Millisecond
 
-// outcome returns what may be told. Of a transaction that the log did not take that is nothing,
-// also while the work for it is undone: its id may have another outcome in the log. The caller
-// holds t.mu.
+// outcome returns what may be told: of a transaction that the log did not take, nothing. The
+// caller holds t.mu.
 func (t *txn) outcome() Outcome {
 	if t.refused != nil {
 		return OutcomeUnknown
