@@ -199,7 +199,6 @@ func (c *Coordinator) Transaction(id TxID) (TxInfo, error) {
 		c.mu.Unlock()
 	}
 	switch {
-	case t.wasRefused():
 	case t != nil:
 		return c.describe(t), nil
 	case past != nil:

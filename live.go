@@ -91,31 +91,16 @@ func (c *Coordinator) known(id TxID, fp [16]byte) (known bool, t *txn, past *rem
 	return past != nil && past.fingerprint == fp, nil, past
 }
 
-// lookUp returns the running transaction of an id, or what is remembered of it. One that the
-// log did not take is neither, also while the work for it is undone: the log may know another
-// end of its id.
-func (c *Coordinator) lookUp(id TxID) (t *txn, past *remembered) {
+// lookUp returns the running transaction of an id, or what is remembered of it.
+func (c *Coordinator) lookUp(id TxID) (*txn, *remembered) {
 	key := outcomeKey(id)
 	hash := c.past.byKey.hash(&key)
 	c.mu.Lock()
-	if t = c.live.find(id, hash); t == nil {
-		past = c.past.look(&key, hash, c.now())
+	defer c.mu.Unlock()
+	if t := c.live.find(id, hash); t != nil {
+		return t, nil
 	}
-	c.mu.Unlock()
-	if t.wasRefused() {
-		t = nil
-	}
-	return t, past
-}
-
-// wasRefused reports whether the log did not take a transaction.
-func (t *txn) wasRefused() bool {
-	if t == nil {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.refused != nil
+	return nil, c.past.look(&key, hash, c.now())
 }
 
 // newTxn makes a transaction that nobody knows of yet.

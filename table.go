@@ -135,6 +135,12 @@ func (l *liveTable) remove(t *txn) bool {
 	} else {
 		l.order.remove(t)
 	}
+	return l.unname(t)
+}
+
+// unname has a transaction found by its XID alone from now on, and reports whether its id
+// stood for it.
+func (l *liveTable) unname(t *txn) bool {
 	mask := len(l.slots) - 1
 	hole := l.slot(t.id, t.hash)
 	if t.id == "" || l.slots[hole].t != t {

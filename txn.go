@@ -471,7 +471,8 @@ func (t *txn) outcome() Outcome {
 	return t.m.Outcome()
 }
 
-// refuse ends a transaction that was never begun.
+// refuse ends a transaction that was never begun. Its id stands for it no more, also while
+// the work for it is undone: the log may know another end of the id.
 func (t *txn) refuse(err error) {
 	if err == nil {
 		err = t.c.failed()
@@ -481,6 +482,9 @@ func (t *txn) refuse(err error) {
 	if t.toldC != nil {
 		close(t.toldC)
 	}
+	t.c.mu.Lock()
+	t.c.live.unname(t)
+	t.c.mu.Unlock()
 }
 
 func (t *txn) hazard(br *branchRun) {
