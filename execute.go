@@ -182,9 +182,6 @@ func (t *txn) toldResult() (bool, error) {
 	case Committed:
 		return true, nil
 	case RolledBack:
-		if g := t.growth; g != nil && !g.steps && len(t.branches) == 0 && t.reason.Code == ReasonShuttingDown {
-			return false, ErrClosed // nobody was asked what became of the id before: see OnePhaser
-		}
 		return false, &RollbackError{TxID: t.id, Reason: t.reason, Err: t.cause}
 	case Heuristic:
 		return false, t.heuristicError()
