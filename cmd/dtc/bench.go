@@ -88,17 +88,10 @@ func benchOne(ctx context.Context, data string, s measure.Setup) (row benchRow, 
 			err = gone
 		}
 	}()
-	var m measure.Row
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		m, err = measure.Compare(s)
-		done <- err
-	}()
-	select {
-	case <-ctx.Done(): // it goes on until the process ends, which is now
+	s.Stop = ctx.Done()
+	m, err := measure.Compare(s)
+	if errors.Is(err, measure.ErrStopped) {
 		return row, errors.New("bench: interrupted")
-	case err = <-done:
 	}
 	return benchRow{
 		Callers: m.Callers, TxPerS: m.TxPerS, BarePerS: m.BarePerS, Ratio: m.Ratio, FsyncsPerTx: m.FsyncsPerTx,

@@ -25,7 +25,13 @@ type Setup struct {
 	Plain        bool          // they cannot list what they hold in doubt
 	Rounds       int           // 5; each measures everything once, in turn
 	Slice        time.Duration // 300 ms; how long one measurement lasts
+
+	// Stop, if closed, ends it before its time, with [ErrStopped].
+	Stop <-chan struct{}
 }
+
+// ErrStopped is why there is no outcome.
+var ErrStopped = errors.New("stopped")
 
 // Row is the outcome: medians over the rounds.
 type Row struct {
@@ -103,7 +109,7 @@ func (s *Setup) measure(c *dtc.Coordinator, log *wal.Log, bare *Bare, same *wal.
 	hundred := &txlog.Abort{Ref: txlog.Ref{Incarnation: 1, Seq: 1}, Reason: dtc.Reason{Message: strings.Repeat("x", 94)}}
 	force100 := func() { note(same.Force(hundred)) }
 	for _, f := range []func(){transaction, append100, force100} { // warm up
-		Load(s.Callers, s.Slice, f)
+		load(s.Callers, s.Slice, s.Stop, f)
 	}
 	row := Row{Callers: s.Callers}
 	var whole, limit, ratio, logs, logRatio []float64
@@ -111,14 +117,19 @@ func (s *Setup) measure(c *dtc.Coordinator, log *wal.Log, bare *Bare, same *wal.
 	var cpu time.Duration
 	began, syncs := seq.Load(), log.Stats().Forced
 	for range s.Rounds {
-		l, _ := Load(s.Callers, s.Slice, append100)
+		l, _ := load(s.Callers, s.Slice, s.Stop, append100)
 		start := CPU()
-		w, times := Load(s.Callers, s.Slice, transaction)
+		w, times := load(s.Callers, s.Slice, s.Stop, transaction)
 		cpu += CPU() - start
-		g, _ := Load(s.Callers, s.Slice, force100)
+		g, _ := load(s.Callers, s.Slice, s.Stop, force100)
 		whole, limit, logs = append(whole, w), append(limit, l), append(logs, g)
 		ratio, logRatio = append(ratio, w/l), append(logRatio, w/g)
 		took = append(took, times...)
+		select {
+		case <-s.Stop:
+			return row, ErrStopped
+		default:
+		}
 	}
 	if err := failed.Load(); err != nil {
 		return row, *err

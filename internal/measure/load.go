@@ -10,6 +10,11 @@ import (
 // Load calls f from so many goroutines for a while, and returns how many calls it
 // made each second, and how long some of them took.
 func Load(callers int, slice time.Duration, f func()) (perSecond float64, took []time.Duration) {
+	return load(callers, slice, nil, f)
+}
+
+// load is Load, or less of it when stop is closed.
+func load(callers int, slice time.Duration, stop <-chan struct{}, f func()) (perSecond float64, took []time.Duration) {
 	var done atomic.Bool
 	var total atomic.Int64
 	var all sync.Mutex
@@ -34,7 +39,10 @@ func Load(callers int, slice time.Duration, f func()) (perSecond float64, took [
 			all.Unlock()
 		})
 	}
-	time.Sleep(slice)
+	select {
+	case <-time.After(slice):
+	case <-stop:
+	}
 	done.Store(true)
 	wg.Wait()
 	return float64(total.Load()) / time.Since(began).Seconds(), took
